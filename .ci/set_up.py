@@ -1,0 +1,148 @@
+"""Create .venv from requirements.lock, with progress instead of a wall of text.
+
+Run as ``python3 -I .ci/set_up.py [TORCH]`` (the Makefile does). It uses nothing but the standard library, because it
+runs before anything is installed, and no syntax newer than Python 3.6, so that an old Python gets as far as being
+told what is wrong. A second run does nothing unless the lock, pyproject.toml or the torch build asked for changed.
+
+TORCH is ``default`` (whatever plain pip picks), or a build that uv knows: ``cpu``, ``cu126``, ``auto`` ...
+"""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+PYTHON = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin", "python")
+LOCK = os.path.join(ROOT, "requirements.lock")
+STAMP = os.path.join(VENV, "set-up.json")
+LOG = os.path.join(VENV, "set-up.log")
+STEP = re.compile(r"^(Collecting|Downloading|Building|Installing|Requirement already|Prepared|Installed|Successfully)")
+
+
+def digest():
+    """Hash of the files that decide what is installed."""
+    text = b""
+    for name in ("requirements.lock", "pyproject.toml"):
+        with open(os.path.join(ROOT, name), "rb") as file:
+            text += file.read()
+    return hashlib.sha256(text).hexdigest()
+
+
+def state():
+    """What the last complete set-up wrote, or an empty dictionary."""
+    try:
+        with open(STAMP, encoding="utf8") as file:
+            return json.load(file)
+    except (OSError, ValueError):
+        return {}
+
+
+def pinned(package):
+    """The lock's exact requirement of one package, for example ``torch==2.13.0``."""
+    with open(LOCK, encoding="utf8") as file:
+        return next(line.split(";")[0].strip() for line in file if line.startswith(package + "=="))
+
+
+def fail(what, cure):
+    sys.exit("\nset-up stopped: " + what + "\n  cure: " + cure)
+
+
+def run(title, command, packages=0):
+    """Run one step; show its title, how far it is and its time; on an error the end of the log.
+
+    Args:
+        title: What the step does, for the reader.
+        command: The command line.
+        packages: How many packages it deals with, if that is known.
+    """
+    began, seen, terminal = time.time(), 0, sys.stdout.isatty()
+    print("  " + title + " ...", end="" if terminal else "\n", flush=True)
+    environment = dict(os.environ, DS_BUILD_OPS="0", PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONUNBUFFERED="1")
+    with open(LOG, "a", encoding="utf8") as log:
+        log.write("\n$ " + " ".join(command) + "\n")
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            env=environment, cwd=ROOT, universal_newlines=True,
+        )  # fmt: skip
+        for line in process.stdout:
+            log.write(line)
+            if not STEP.match(line):
+                continue
+            seen += line.startswith(("Collecting", "Requirement already"))
+            word = line.split()
+            now = word[0].lower() + " " + " ".join(word[1:2]).split("==")[0][:40]
+            if line.startswith("Installing collected"):
+                now = "unpacking and installing"
+            count = "%d/%d " % (min(seen, packages), packages) if packages else ""
+            if terminal:
+                print("\r\033[K  " + title + " ... " + count + now, end="", flush=True)
+            elif packages and (seen % 50 == 0 and line.startswith("Collecting") or now.startswith("unpacking")):
+                print("    " + count + now, flush=True)
+    seconds = int(time.time() - began)
+    if process.wait() != 0:
+        with open(LOG, encoding="utf8") as log:
+            print("\n" + "".join(log.readlines()[-15:]))
+        fail("'" + title + "' failed (exit code %d)" % process.returncode, "read " + os.path.relpath(LOG, ROOT)
+             + "; without a network or with a full disk nothing can be installed; then run the same command again")  # fmt: skip
+    print("\r\033[K  " + title + ": done in %d s" % seconds if terminal else "    done in %d s" % seconds, flush=True)
+
+
+def create():
+    """Make .venv unless a working one of a new enough Python stands there."""
+    if sys.version_info < (3, 11):
+        fail("Python %d.%d is too old, 3.11 or newer is needed" % sys.version_info[:2],
+             "install Python 3.11+ and say `make PYTHON=/path/to/python3.11 ...`")  # fmt: skip
+    working = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
+    if os.path.exists(PYTHON) and subprocess.call([PYTHON, "-c", working], stderr=subprocess.DEVNULL) == 0:
+        return
+    import venv
+
+    print("  creating .venv with Python %d.%d.%d" % sys.version_info[:3], flush=True)
+    try:
+        venv.create(VENV, with_pip=True, clear=True, symlinks=os.name != "nt", prompt="peft-labs")
+    except subprocess.CalledProcessError:
+        fail("this Python cannot give a virtual environment its pip",
+             "install the package python3-venv (Debian, Ubuntu) or another Python 3.11+")  # fmt: skip
+
+
+def install(torch):
+    """torch in the build asked for, then the rest of the lock, then this package."""
+    pip = [PYTHON, "-m", "pip", "install", "--progress-bar", "off"]
+    if torch == "default":
+        run("[1/3] " + pinned("torch") + " (the default build)", pip + ["-c", LOCK, pinned("torch")])
+    else:
+        run("[1/3] uv, which picks the torch build", pip + ["-c", LOCK, "uv"])
+        uv = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--constraint", LOCK]
+        run("[1/3] " + pinned("torch") + " (build: " + torch + ")",
+            uv + ["--torch-backend=" + torch, "--reinstall-package", "torch", pinned("torch")])  # fmt: skip
+    with open(LOCK, encoding="utf8") as file:
+        packages = sum("==" in line and not line.startswith("#") for line in file)
+    run("[2/3] %d pinned packages" % packages, pip + ["-r", LOCK], packages)
+    run("[3/3] peft-labs itself, editable", pip + ["--no-deps", "-e", ROOT])
+
+
+def main(torch):
+    known, wanted = state(), torch or "default"
+    same_build = not torch or known.get("torch") == torch
+    if known.get("digest") == digest() and same_build and os.path.exists(PYTHON):
+        return
+    if not torch:
+        wanted = known.get("torch", "default")  # a build chosen earlier stays until another one is asked for
+    print("set-up: .venv from requirements.lock (a few minutes the first time; details in .venv/set-up.log)")
+    create()
+    if os.path.exists(STAMP):
+        os.remove(STAMP)
+    install(wanted)
+    with open(STAMP + ".new", "w", encoding="utf8") as file:
+        json.dump({"digest": digest(), "torch": wanted}, file)
+    os.replace(STAMP + ".new", STAMP)
+    print("set-up: ready. `source .venv/bin/activate` puts `peft-labs` and `jupyter lab` on your path")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "")

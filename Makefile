@@ -1,0 +1,77 @@
+# Everything here works from a bare checkout with Python 3.11+; nothing has to be activated or installed first.
+#
+#   PYTHON=…   the interpreter that .venv is made from   (default: the first of python3.11 … python3 that is new enough)
+#   TORCH=…    the torch build: cpu, cu126, cu128, auto … (default: what plain pip picks, which on Linux brings CUDA)
+#   LABS=…     which labs `notebooks`, `outputs` and `test` take (default: all that are there)
+#   PROFILE=…  tiny, laptop or full, for `notebooks`       (default: tiny)
+
+SHELL       := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-builtin-rules --no-print-directory
+
+TORCH   ?=
+LABS    ?= $(sort $(patsubst %/,%,$(dir $(wildcard Lab-*/01-Setup.ipynb))))
+PROFILE ?= tiny
+VENV    := .venv/bin
+NOTEBOOKS = $(foreach lab,$(LABS),$(sort $(wildcard $(lab)/0[1-4]-*.ipynb)))
+
+# The tiny models are too small to gain from more threads, and 2 cores is what the time limits are for.
+THREADS := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
+OFFLINE := HF_HUB_OFFLINE=1 PEFT_LABS_PROFILE=tiny $(THREADS)
+
+.PHONY: help setup demo test test-unit test-slow test-gpu test-network lint format notebooks outputs clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1|/' | column -t -s '|'
+
+setup:  ## make .venv from requirements.lock and install this package editable (again only if they change)
+	@python="$${PYTHON:-}"; \
+	if [ -z "$$python" ]; then \
+	  for candidate in python3.11 python3.12 python3.13 python3 python; do \
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
+	  done; \
+	fi; \
+	if [ -z "$$python" ]; then \
+	  echo "set-up stopped: no Python 3.11 or newer on your path" >&2; \
+	  echo "  cure: install one, or name it: make PYTHON=/where/it/is/python3.11 demo" >&2; \
+	  exit 1; \
+	fi; \
+	"$$python" -I .ci/set_up.py $(TORCH)
+
+demo: setup  ## Lab-01 on the tiny profile: a trained, proved, merged and served LoRA adapter in under 3 minutes
+	@$(VENV)/peft-labs run-labs Lab-01-LoRA --profile tiny --summary
+
+test: setup lint  ## lint, unit tests, every notebook, and one lab with other parameters (no network)
+	@echo "test: unit tests, then $(words $(NOTEBOOKS)) notebooks in lab order, then a lab with other parameters"
+	@$(OFFLINE) $(VENV)/python -m pytest --nbmake --nbmake-timeout=600 tests $(NOTEBOOKS)
+
+test-unit: setup  ## the fast tests alone
+	@$(OFFLINE) $(VENV)/python -m pytest tests -m "not slow and not gpu and not network and not labs"
+
+test-slow: setup  ## the tests that take minutes
+	@$(OFFLINE) $(VENV)/python -m pytest tests -m "slow and not gpu and not network"
+
+test-gpu: setup  ## the tests that need an NVIDIA GPU
+	@$(VENV)/python -m pytest tests -m gpu
+
+test-network: setup  ## the tests that fetch models or data
+	@$(VENV)/python -m pytest tests -m network
+
+lint: setup  ## ruff, over the notebooks too
+	@echo "lint: ruff over Python files and notebooks"
+	@$(VENV)/python -m ruff check --quiet .
+	@$(VENV)/python -m ruff format --check --quiet . || { $(VENV)/python -m ruff format --check .; echo "  cure: make format"; exit 1; }
+
+format: setup  ## let ruff sort imports and format Python files and notebooks
+	@$(VENV)/python -m ruff check --quiet --fix .
+	@$(VENV)/python -m ruff format .
+
+notebooks: setup  ## run all labs (LABS=, PROFILE=); executed copies go to runs/_executed
+	@$(VENV)/peft-labs run-labs $(LABS) --profile $(PROFILE)
+
+outputs: setup  ## execute the notebooks on tiny and store their outputs, with the fingerprint of the code, in place
+	@$(THREADS) $(VENV)/peft-labs outputs $(LABS)
+
+clean:  ## delete run folders, caches and build leftovers (.venv stays: delete it by hand)
+	@rm -rf runs outputs build dist .pytest_cache .ruff_cache ./*.egg-info
+	@find . -path ./.venv -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
