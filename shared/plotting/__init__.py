@@ -1,0 +1,24 @@
+"""Data in, figure out. Every function returns a matplotlib Figure; :func:`show` displays it with alternative text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.plotting.comparison import bars, latency_lines, memory_bars
+from shared.plotting.show import show
+from shared.plotting.style import COLOURS, new_figure, style
+from shared.plotting.tensors import codebook, matrix_heatmap
+from shared.plotting.training import loss_curves, split_history, sweep, token_lengths
+
+__all__ = [
+    "COLOURS", "LiveLossCallback", "bars", "codebook", "latency_lines", "loss_curves", "matrix_heatmap", "memory_bars",
+    "new_figure", "show", "split_history", "style", "sweep", "token_lengths",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "LiveLossCallback":  # late: it imports transformers, which takes seconds
+        from shared.plotting.live import LiveLossCallback
+
+        return LiveLossCallback
+    raise AttributeError(f"module 'shared.plotting' has no attribute {name!r}")

@@ -1,0 +1,188 @@
+"""The files of a run folder: hashing, safe weights, whole checkpoints.
+
+Everything here is about single files; :mod:`shared.runs` puts them together to a stage that is written atomically.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from shared.errors import RunError
+
+#: Files that can run code when they are loaded (they are pickles). Weights are safetensors here, and nothing else.
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+#: What stands in the manifest, so that "it worked last month" can be answered.
+PACKAGES = (
+    "torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "bitsandbytes",
+    "numpy", "peft-labs",
+)  # fmt: skip
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """Force a file or a folder onto the disk, so that a power cut cannot reorder it behind a later rename."""
+    flags = os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR
+    try:
+        handle = os.open(path, flags)
+    except PermissionError:  # Windows cannot open folders; there a rename is already ordered
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of :data:`PACKAGES`; a package that is not installed is left out."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def to_json(obj: Any, name: str) -> str:
+    """JSON text of an object; numpy and torch scalars and arrays become numbers and lists.
+
+    Raises:
+        RunError: If the object holds NaN or infinity, or something that JSON has no form for.
+    """
+    try:
+        return json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+    except ValueError as error:
+        raise RunError(
+            f"{name}: a number in it is NaN or infinite, and JSON has no form for these",
+            cure="look at the loss: training may have diverged (lower the learning rate), or a mean has no values",
+        ) from error
+    except TypeError as error:
+        raise RunError(f"{name}: {error}", cure="convert it to numbers, text, lists and dicts first") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.as_posix()
+    if hasattr(value, "tolist"):  # numpy and torch
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file, without its ``__metadata__``: tensor name -> dtype, shape, data_offsets.
+
+    Raises:
+        ValueError: If the file is cut short or is not safetensors.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= size - 8:
+            raise ValueError("not a safetensors file, or cut short")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if 8 + length + end != size:
+        raise ValueError(f"{size} bytes, but its header promises {8 + length + end}")
+    return header
+
+
+def check_weights(folder: Path, label: str) -> None:
+    """Refuse what must not lie in a stage: pickles, empty or broken safetensors, adapters that change nothing.
+
+    Args:
+        folder: The stage to look through.
+        label: How messages call the folder.
+
+    Raises:
+        RunError: Naming the first bad file.
+    """
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        where = f"{label}/{path.relative_to(folder).as_posix()}"
+        if path.suffix in PICKLES:
+            raise RunError(
+                f"{where}: a pickle file can run code when it is loaded, so a run folder holds only safetensors",
+                cure="use model.save_pretrained(folder) instead of trainer.save_model(folder) or torch.save",
+            )
+        if path.suffix == ".safetensors":
+            _check_tensors(path, where)
+    for config in sorted(folder.rglob("adapter_config.json")):
+        weights = config.with_name("adapter_model.safetensors")
+        if not weights.is_file():
+            raise RunError(
+                f"{label}/{config.parent.relative_to(folder).as_posix()}: an adapter_config.json without"
+                " adapter_model.safetensors",
+                cure="save the adapter with model.save_pretrained(folder) on the PeftModel itself",
+            )
+        _check_adapter(weights, f"{label}/{weights.relative_to(folder).as_posix()}")
+
+
+def _check_tensors(path: Path, where: str) -> None:
+    try:
+        header = safetensors_header(path)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{where}: {error}", cure="save it again") from error
+    if not any(all(entry["shape"]) for entry in header.values()):
+        raise RunError(
+            f"{where}: it holds no weights at all, so loading it would change nothing",
+            cure="save the PeftModel, not the base model in it, and do it after training",
+        )
+
+
+def _check_adapter(path: Path, where: str) -> None:
+    """An adapter that is all NaN or whose every ``lora_B`` is still zero was not trained."""
+    from safetensors import safe_open
+
+    second = []
+    with safe_open(path, framework="pt") as tensors:
+        for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
+            tensor = tensors.get_tensor(name)
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise RunError(f"{where}: {name} holds NaN or infinity", cure="training diverged: lower learning_rate")
+            if ".lora_B." in name:
+                second.append(bool(tensor.any()))
+    if second and not any(second):
+        raise RunError(
+            f"{where}: every lora_B is zero, so this adapter is still the start: it changes nothing",
+            cure="train before saving, and look whether the LoRA parameters have requires_grad=True",
+        )
+
+
+def whole_checkpoint(folder: Path) -> bool:
+    """Whether a Trainer checkpoint was written to its end.
+
+    ``transformers`` writes weights, optimizer, scheduler and random state first and ``trainer_state.json`` last, so a
+    kill during saving leaves a folder without it; a kill during the copy of a checkpoint leaves cut-off weights.
+    """
+    try:
+        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf8"))
+        weights = [path for path in folder.glob("*.safetensors") if safetensors_header(path)]
+        pickles = [path for path in (folder / "optimizer.pt", folder / "scheduler.pt") if path.exists()]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    shards = folder / "model.safetensors.index.json"
+    if shards.exists():
+        wanted = set(json.loads(shards.read_text(encoding="utf8"))["weight_map"].values())
+        weights = weights if wanted <= {path.name for path in weights} else []
+    return "global_step" in state and bool(weights) and all(zipfile.is_zipfile(path) for path in pickles)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The latest whole ``checkpoint-<step>`` in a folder, or None."""
+    steps = {}
+    for path in folder.glob("checkpoint-*"):
+        number = path.name.removeprefix("checkpoint-")
+        if path.is_dir() and number.isdigit():
+            steps[int(number)] = path
+    return next((steps[step] for step in sorted(steps, reverse=True) if whole_checkpoint(steps[step])), None)
