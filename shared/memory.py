@@ -1,0 +1,321 @@
+"""Memory of training, by arithmetic and measured.
+
+Sizes are in GB of 1e9 bytes, as cards and the papers give them; what is measured comes in MiB (2^20 bytes), as the
+system's tools give it. Model states are exact for what they count; activations are an approximation and say so; the
+CUDA context, temporary buffers and fragmentation come on top.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from shared.parameters import architecture, lora_all_linear
+
+GB = 1e9
+MIB = 2**20
+
+#: Bits of a weight in NF4 with blocks of 64: 4 + a 32-bit constant per block; double quantisation stores that constant
+#: in 8 bits and one 32-bit constant per 256 of them (QLoRA, Dettmers et al. 2023, section 3).
+NF4_BITS = 4 + 32 / 64
+NF4_DOUBLE_QUANT_BITS = 4 + 8 / 64 + 32 / (64 * 256)
+
+
+@dataclass(frozen=True)
+class Llama2_7B:
+    """Sizes of Llama-2-7B: all parameters, and those in linear layers that 4-bit quantisation replaces."""
+
+    params: int = 6_738_415_616
+    linear: int = 6_476_005_376
+    layers: int = 32
+    d: int = 4096
+    heads: int = 32
+    vocabulary: int = 32_000
+
+
+LLAMA_2_7B = Llama2_7B()
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bytes per parameter of a training recipe: of the weight, its gradient and its optimizer states."""
+
+    weight: float
+    gradient: float
+    optimizer: float
+
+    @property
+    def total(self) -> float:
+        """Bytes per trained parameter."""
+        return self.weight + self.gradient + self.optimizer
+
+
+#: Named recipes. The first is ZeRO's accounting (Rajbhandari et al. 2020): the optimizer holds an fp32 copy, m and v.
+PRECISIONS = {
+    "mixed-adam": Precision(2, 2, 12),
+    "fp32-adam": Precision(4, 4, 8),
+    "bf16-adam": Precision(2, 2, 8),
+}
+
+
+def nf4_base(params: int = LLAMA_2_7B.params, linear: int = LLAMA_2_7B.linear, double_quant: bool = True) -> float:
+    """A base model in NF4: linear layers in 4 bit with their constants, the rest in 16 bit [GB].
+
+    Args:
+        params: All parameters.
+        linear: Parameters of the quantised linear layers.
+        double_quant: Whether the blocks' constants are quantised too.
+    """
+    bits = NF4_DOUBLE_QUANT_BITS if double_quant else NF4_BITS
+    return (linear * bits / 8 + (params - linear) * 2) / GB
+
+
+def full_states(params: int = LLAMA_2_7B.params, precision: str = "mixed-adam") -> dict[str, float]:
+    """Model states of full fine-tuning: weights, gradients, optimizer [GB].
+
+    Args:
+        params: Parameters of the model, all trained.
+        precision: A key of :data:`PRECISIONS`.
+    """
+    return _times(params, PRECISIONS[precision])
+
+
+def lora_states(base: float, adapter: int, precision: str = "fp32-adam") -> dict[str, float]:
+    """Model states of LoRA: a frozen base, and an adapter with gradients and optimizer [GB].
+
+    Args:
+        base: Memory of the frozen base [GB], for example :func:`nf4_base`, or parameters x 2 / 1e9 in bf16.
+        adapter: Parameters of the adapter.
+        precision: Of the adapter; fp32 weights with Adam take 16 bytes, 16-bit ones with fp32 moments 12.
+    """
+    parts = _times(adapter, PRECISIONS[precision])
+    return {**parts, "weights": parts["weights"] + base}
+
+
+def _times(params: int, precision: Precision) -> dict[str, float]:
+    return {
+        "weights": params * precision.weight / GB,
+        "gradients": params * precision.gradient / GB,
+        "optimizer": params * precision.optimizer / GB,
+    }
+
+
+def model_states(
+    method: str, params: int = LLAMA_2_7B.params, linear: int = LLAMA_2_7B.linear, adapter: int | None = None
+) -> dict[str, float]:
+    """Weights, gradients and optimizer states of a method [GB].
+
+    Args:
+        method: ``full`` (mixed precision, Adam), ``lora`` (bf16 base, fp32 adapter) or ``qlora`` (NF4 base with double
+            quantisation, 16-bit adapter with fp32 Adam).
+        params: Parameters of the base.
+        linear: Those in linear layers.
+        adapter: Parameters of the adapter; default: r = 16 on all linear layers of Llama-2-7B.
+
+    Returns:
+        Part -> size [GB]; the sum is :func:`total`.
+
+    Raises:
+        ValueError: If the method is another one.
+    """
+    adapter = lora_all_linear(architecture("Llama-2-7b"), 16) if adapter is None else adapter
+    if method == "full":
+        return full_states(params)
+    if method == "lora":
+        return lora_states(params * 2 / GB, adapter)
+    if method == "qlora":
+        return lora_states(nf4_base(params, linear), adapter, "bf16-adam")
+    raise ValueError(f"model_states: method {method!r} is not full, lora or qlora")
+
+
+def activations(
+    batch: int,
+    length: int,
+    layers: int = LLAMA_2_7B.layers,
+    d: int = LLAMA_2_7B.d,
+    heads: int = LLAMA_2_7B.heads,
+    checkpointing: bool = False,
+    flash: bool = True,
+) -> float:
+    """Activations kept for the backward pass in 16 bit [GB]: an approximation.
+
+    The formula is that of Korthikanti et al. 2022 ("Reducing Activation Recomputation in Large Transformer Models"):
+    s b h (34 + 5 a s / h) bytes per layer. It was made for GELU and LayerNorm; for Llama's SwiGLU it is a rough size.
+
+    Args:
+        batch: Sequences b.
+        length: Tokens per sequence s.
+        layers: Layers.
+        d: Hidden size h.
+        heads: Attention heads a.
+        checkpointing: Keep only each layer's input, 2 s b h, and compute the rest again.
+        flash: Attention without the s x s matrix, which drops the second term.
+    """
+    tokens = length * batch * d
+    if checkpointing:
+        return 2 * tokens * layers / GB
+    return tokens * layers * (34 + (0 if flash else 5 * heads * length / d)) / GB
+
+
+def logits(batch: int, length: int, vocabulary: int = LLAMA_2_7B.vocabulary, copies: int = 1) -> float:
+    """The output layer's values in fp32 [GB]; in practice the loss and its gradient keep several copies."""
+    return batch * length * vocabulary * 4 * copies / GB
+
+
+def training(
+    method: str, batch: int = 1, length: int = 512, checkpointing: bool = True, flash: bool = True, **sizes: int
+) -> dict[str, float]:
+    """All parts of training Llama-2-7B with a method: states, activations, logits [GB].
+
+    Args:
+        method: As for :func:`model_states`.
+        batch: Sequences per step.
+        length: Tokens per sequence.
+        checkpointing: As for :func:`activations`.
+        flash: As for :func:`activations`.
+        **sizes: Passed on to :func:`model_states`.
+    """
+    return {
+        **model_states(method, **sizes),
+        "activations": activations(batch, length, checkpointing=checkpointing, flash=flash),
+        "logits": logits(batch, length),
+    }
+
+
+def zero_states(stage: int, gpus: int, params: int = LLAMA_2_7B.params) -> dict[str, float]:
+    """Model states per GPU under ZeRO (Rajbhandari et al. 2020), mixed precision with Adam: 2 + 2 + 12 bytes [GB].
+
+    Args:
+        stage: 0 shards nothing; 1 the optimizer's states; 2 gradients too; 3 weights too.
+        gpus: Data-parallel processes N.
+        params: Parameters.
+
+    Raises:
+        ValueError: If the stage is not 0 to 3 or there is no GPU.
+    """
+    if stage not in (0, 1, 2, 3) or gpus < 1:
+        raise ValueError(f"zero_states: stage {stage} is not 0..3, or {gpus} GPUs is none")
+    parts = full_states(params)
+    sharded = ("optimizer", "gradients", "weights")[:stage]
+    return {name: size / gpus if name in sharded else size for name, size in parts.items()}
+
+
+def total(parts: Mapping[str, float]) -> float:
+    """Sum of the parts, in their unit."""
+    return sum(parts.values())
+
+
+def fits(
+    setups: Mapping[str, Mapping[str, float]], cards: Sequence[float] = (8, 16, 24), overhead: float = 0.0
+) -> list[dict[str, object]]:
+    """Which set-ups fit on which cards.
+
+    Args:
+        setups: Name -> parts [GB], for example from :func:`training`.
+        cards: Memory of the cards [GB].
+        overhead: What comes on top, such as the CUDA context [GB].
+
+    Returns:
+        One row per set-up: ``setup``, ``GB``, and ``fits 8 GB`` and so on as ``yes`` or ``no``; ready for a table.
+    """
+    rows = []
+    for name, parts in setups.items():
+        need = total(parts) + overhead
+        verdicts = {f"fits {card:g} GB": "yes" if need <= card else "no" for card in cards}
+        rows.append({"setup": name, "GB": round(need, 2), **verdicts})
+    return rows
+
+
+# --- measured --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Peak:
+    """A measured peak.
+
+    Attributes:
+        before: Memory when the block began [MiB].
+        peak: Largest seen while it ran [MiB].
+        seconds: How long it ran [s].
+    """
+
+    before: float = 0.0
+    peak: float = 0.0
+    seconds: float = 0.0
+    _started: float = field(default_factory=time.perf_counter, repr=False)
+
+    @property
+    def added(self) -> float:
+        """What the block took on top [MiB]."""
+        return self.peak - self.before
+
+
+@contextmanager
+def peak_rss(interval: float = 0.01) -> Iterator[Peak]:
+    """Measure the largest resident memory of this process while a block runs.
+
+    A thread looks every ``interval`` seconds, so a shorter peak can be missed; the first and last moment are included.
+
+    Args:
+        interval: Time between two looks [s].
+
+    Yields:
+        A :class:`Peak`, complete when the block has ended.
+    """
+    import psutil
+
+    process, found, stop = psutil.Process(), Peak(), threading.Event()
+
+    def look() -> None:
+        found.peak = max(found.peak, process.memory_info().rss / MIB)
+
+    def watch() -> None:
+        while not stop.wait(interval):
+            look()
+
+    found.before = process.memory_info().rss / MIB
+    thread = threading.Thread(target=watch, daemon=True, name="peak_rss")
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
+        look()
+        found.seconds = time.perf_counter() - found._started
+
+
+@contextmanager
+def cuda_peak(device: int | None = None) -> Iterator[Peak]:
+    """Measure the largest memory that torch's tensors took on a CUDA device while a block runs.
+
+    The CUDA context and other processes are not in it.
+
+    Args:
+        device: Index of the device; None takes the current one.
+
+    Yields:
+        A :class:`Peak`, complete when the block has ended.
+
+    Raises:
+        HardwareError: If there is no CUDA device.
+    """
+    import torch
+
+    from shared.errors import HardwareError
+
+    if not torch.cuda.is_available():
+        raise HardwareError("cuda_peak: this machine has no CUDA device", cure="measure with memory.peak_rss instead")
+    found = Peak()
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    found.before = torch.cuda.memory_allocated(device) / MIB
+    try:
+        yield found
+    finally:
+        torch.cuda.synchronize(device)
+        found.peak = torch.cuda.max_memory_allocated(device) / MIB
+        found.seconds = time.perf_counter() - found._started
