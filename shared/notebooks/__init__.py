@@ -1,0 +1,28 @@
+"""Run the lab notebooks headless, store their outputs, and keep them tidy.
+
+``collect`` finds them, ``runner`` executes them in order, ``outputs`` stores what they print, ``hygiene`` says what is
+wrong with one, ``summary`` reads the closing table of a run. Nothing heavy is imported before it is needed.
+"""
+
+from shared.notebooks.collect import Notebook, fingerprint, labs_with_notebooks, notebooks_of, shown
+from shared.notebooks.hygiene import Fault, faults_of, repeated_blocks
+from shared.notebooks.outputs import check_outputs, faults_of_labs, refresh_outputs
+from shared.notebooks.runner import NotebookFailed, run_labs
+from shared.notebooks.summary import summary
+
+__all__ = [
+    "Fault",
+    "Notebook",
+    "NotebookFailed",
+    "check_outputs",
+    "faults_of",
+    "faults_of_labs",
+    "fingerprint",
+    "labs_with_notebooks",
+    "notebooks_of",
+    "refresh_outputs",
+    "repeated_blocks",
+    "run_labs",
+    "shown",
+    "summary",
+]

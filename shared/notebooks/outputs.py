@@ -1,0 +1,130 @@
+"""Store the outputs of a clean run in the notebooks, with the fingerprint of the code that made them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from shared.errors import PeftLabsError
+from shared.notebooks.collect import (
+    Notebook,
+    code_cells,
+    fingerprint,
+    labs_with_notebooks,
+    notebooks_of,
+    read_notebook,
+    write_notebook,
+)
+from shared.notebooks.hygiene import Fault, alt_text, faults_of, outputs, repeated_blocks
+from shared.notebooks.runner import Run, run_lab
+
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def refresh_outputs(labs: Sequence[str] = ()) -> None:
+    """Execute notebooks on the tiny profile, exactly as they stand, and store their outputs in place.
+
+    A lab's notebooks are rewritten together, after all of them ran and no output is faulty.
+
+    Args:
+        labs: Folder names; all labs that have notebooks where empty.
+
+    Raises:
+        NotebookFailed: If one fails.
+        PeftLabsError: If an output holds an error, a warning, or something of one machine or day.
+    """
+    for lab in labs or labs_with_notebooks():
+        notebooks = notebooks_of(lab)
+        copies = run_lab(notebooks, Run(inject=False), live=sys.stdout.isatty())
+        stored = [(notebook, with_outputs(notebook.read(), read_notebook(copy)))
+                  for notebook, copy in zip(notebooks, copies, strict=True)]  # fmt: skip
+        faults = [fault for notebook, node in stored for fault in _output_faults(notebook, node)]
+        if faults:
+            listed = "\n".join(f"  - {fault}" for fault in faults)
+            raise PeftLabsError(f"{lab}: the outputs were not stored, because of\n{listed}", cure="mend the cell")
+        for notebook, node in stored:
+            write_notebook(notebook.path, node)
+        print(f"  {lab}: outputs of {len(stored)} notebooks stored", flush=True)
+
+
+def _output_faults(notebook: Notebook, node: Any) -> list[Fault]:
+    rules = {"outputs": outputs, "alt-text": alt_text}
+    return [Fault(notebook.name, i, name, text) for name, rule in rules.items() for i, text in rule(notebook, node)]
+
+
+def with_outputs(source: Any, executed: Any) -> Any:
+    """The notebook with the outputs of its executed copy, and nothing in it that changes from run to run.
+
+    Args:
+        source: The notebook as it stands.
+        executed: Its copy, executed without injected parameters.
+
+    Returns:
+        ``source``, changed: outputs, execution counts 1, 2, …, and ``peft_labs.fingerprint`` in its metadata.
+
+    Raises:
+        PeftLabsError: If the copy was made from other code.
+    """
+    if fingerprint(source) != fingerprint(executed):
+        raise PeftLabsError("the notebook changed while it was executed", cure="run `make outputs` again")
+    ran = [cell for _, cell in code_cells(executed)]
+    for count, ((_, cell), done) in enumerate(zip(code_cells(source), ran, strict=True), 1):
+        cell.execution_count = count
+        cell.outputs = [_settled(output, count) for output in _joined(done.outputs)]
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key not in ("execution", "papermill")}
+    source.metadata = {
+        "kernelspec": KERNEL,
+        "language_info": {"name": "python"},
+        "peft_labs": {"fingerprint": fingerprint(source)},
+    }
+    return source
+
+
+def _joined(found: Sequence[Any]) -> list[Any]:
+    """Neighbouring pieces of one stream as one output: where they are cut depends on the machine's speed."""
+    joined: list[Any] = []
+    for output in found:
+        last = joined[-1] if joined else None
+        if last and output.output_type == "stream" and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def _settled(output: Any, count: int) -> Any:
+    """An output as a front end shows it at the end: of a line that was rewritten (``\\r``) only the last state."""
+    if output.output_type == "stream":
+        output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in output.text.split("\n"))
+    if output.output_type == "execute_result":
+        output.execution_count = count
+    return output
+
+
+def check_outputs(notebook: Notebook) -> list[Fault]:
+    """Whether the stored outputs belong to the code that stands above them.
+
+    Args:
+        notebook: Which one.
+
+    Returns:
+        No fault, or one that says how to renew the outputs.
+    """
+    node = notebook.read()
+    stored = node.metadata.get("peft_labs", {}).get("fingerprint")
+    if stored == fingerprint(node):
+        return []
+    what = "has no stored outputs" if stored is None else "was changed after its outputs were made"
+    return [Fault(notebook.name, 0, "fingerprint", f"{what}: run `make outputs LABS={notebook.lab}`")]
+
+
+def faults_of_labs(labs: Sequence[str] = ()) -> list[Fault]:
+    """Every fault of every notebook, stale outputs and repeated code included.
+
+    Args:
+        labs: Folder names; all labs that have notebooks where empty.
+    """
+    notebooks = [notebook for lab in labs or labs_with_notebooks() for notebook in notebooks_of(lab)]
+    faults = [fault for notebook in notebooks for fault in faults_of(notebook) + check_outputs(notebook)]
+    return faults + repeated_blocks({notebook.name: notebook.read() for notebook in notebooks})

@@ -1,0 +1,4 @@
+"""stub"""
+
+
+def summary(lab, profile, run_name): ...

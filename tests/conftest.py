@@ -1,0 +1,40 @@
+"""What all tests share: no network, a run folder of their own, and the order in which they run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+# Set before anything is imported, because huggingface_hub and torch read them once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("PEFT_LABS_PROFILE", "tiny")
+
+LAB_TIMEOUT = 1200  # [s] one notebook on a slow machine
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the notebooks an empty run folder, away from the user's own: 03 must not pass on an older 02's results."""
+    if "PEFT_LABS_RUNS" not in os.environ:
+        runs = config.rootpath / "build" / "test-runs"
+        shutil.rmtree(runs, ignore_errors=True)
+        os.environ["PEFT_LABS_RUNS"] = str(runs)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests first, then the notebooks in lab order, then what runs a whole lab once more."""
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("labs")
+            item.add_marker(pytest.mark.timeout(LAB_TIMEOUT))
+    items.sort(key=lambda item: (item.get_closest_marker("labs") is not None, item.path.suffix != ".ipynb"))
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout."""
+    return Path(__file__).resolve().parent.parent
