@@ -1,0 +1,1 @@
+"""The YAML-driven framework: one schema for the labs' notebooks and for the command line."""

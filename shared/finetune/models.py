@@ -1,0 +1,263 @@
+"""Base models and their tokenizers: where they come from, in which number format, quantised or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import ModelError
+from shared.finetune.schema import ModelSection, Quantization
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from shared.finetune.config import Config
+
+
+def resolve(name: str) -> str:
+    """The folder of a ``tiny:`` or ``fetched:`` model or of a local one; a Hub id stays as it is.
+
+    Args:
+        name: ``model.name_or_path``.
+
+    Raises:
+        ModelError: If a local or embedded model is not there.
+    """
+    if name.startswith("tiny:"):
+        from shared.tiny import model_path
+
+        return str(model_path(name.removeprefix("tiny:")))
+    if name.startswith("fetched:"):
+        from shared.fetch import fetched
+
+        return str(fetched(name.removeprefix("fetched:")))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"the folder {name} holds no config.json, so it is not a model",
+                             cure="name the folder that holds config.json and the .safetensors files")
+        return str(path)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.startswith("outputs/"):
+        raise ModelError(f"there is no model folder {name}", cure="check model.name_or_path")
+    return name
+
+
+def load_base(
+    config: Config, quantized: bool | None = None, dtype: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The base model of a configuration, frozen or not as it comes, and its tokenizer.
+
+    Args:
+        config: The configuration.
+        quantized: None follows ``model.quantization``; True quantises (to NF4 with double quantisation where the
+            section is absent); False loads the plain weights.
+        dtype: Number format instead of ``model.dtype``.
+
+    Returns:
+        The model, on the accelerator where there is one, and the tokenizer with a padding token.
+
+    Raises:
+        ModelError: If it is missing, gated or out of reach; with the cure.
+    """
+    section = config.model
+    path = resolve(section.name_or_path)
+    quantization = _quantization(section, quantized)
+    with _hub_errors(section):
+        model = _from_pretrained(path, section, quantization, dtype or section.dtype)
+    if quantization is None:
+        model.to(_device(config))
+    else:
+        exact_4bit_on_cpu(model)
+    tokenizer = load_tokenizer(section, path)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def load_tokenizer(section: ModelSection, path: str | None = None) -> PreTrainedTokenizerBase:
+    """The base's tokenizer.
+
+    A tokenizer without padding token (Llama-2 has none) pads with its end-of-text token: padded places are masked out
+    of attention and loss, so the choice has no effect on the numbers.
+    """
+    from transformers import AutoTokenizer
+
+    with _hub_errors(section):
+        tokenizer = AutoTokenizer.from_pretrained(path or resolve(section.name_or_path), **_hub_arguments(section))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_tuned(
+    config: Config, folder: str | Path | None, quantized: bool | None = None, dtype: str | None = None
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """The tuned model: a base with an adapter, a whole model folder, or (folder None) the untuned base.
+
+    Args:
+        config: The configuration that the adapter was trained with.
+        folder: An adapter folder, a model folder, or a run's folder that holds one of them as ``adapter``/``model``.
+        quantized: As in :func:`load_base`.
+        dtype: As in :func:`load_base`.
+
+    Raises:
+        ModelError: If the folder holds neither, or the adapter's file is damaged.
+    """
+    if folder is None:
+        return load_base(config, quantized, dtype)
+    place = find_weights(Path(folder))
+    if (place / "adapter_config.json").is_file():
+        from shared.finetune.adapters import check_adapter
+
+        check_adapter(place)
+        model, tokenizer = load_base(config, quantized, dtype)
+        from peft import PeftModel
+
+        with warnings.catch_warnings():
+            # peft asks the base's config for its vocabulary size and warns when the base is no Hub id
+            warnings.filterwarnings("ignore", message="Could not find a config file")
+            model = PeftModel.from_pretrained(model, str(place))
+        return model.eval(), tokenizer
+    moved = config.changed(model={"name_or_path": str(place), "revision": None})
+    return load_base(moved, quantized, dtype)
+
+
+def find_weights(folder: Path) -> Path:
+    """The folder that really holds an adapter or a model: itself, or its ``adapter`` or ``model`` part.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    for place in (folder, folder / "adapter", folder / "model"):
+        if (place / "adapter_config.json").is_file() or (place / "config.json").is_file():
+            return place
+    if not folder.is_dir():
+        raise ModelError(f"there is no folder {folder}", cure="train first: peft-labs train --config …")
+    raise ModelError(f"{folder} holds neither adapter_config.json nor config.json",
+                     cure="name the folder that `peft-labs train` wrote, or its adapter/ part")
+
+
+def bits_and_bytes(section: Quantization) -> Any:
+    """transformers' BitsAndBytesConfig of a ``model.quantization`` section."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    values = section.model_dump()
+    values["bnb_4bit_compute_dtype"] = getattr(torch, values["bnb_4bit_compute_dtype"])
+    return BitsAndBytesConfig(**values)
+
+
+def exact_4bit_on_cpu(model: Any) -> Any:
+    """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-bf16.
+
+    In eval mode ``Linear4bit`` there rounds its scale factors to bfloat16 and drops the double quantisation, for good:
+    a training that evaluates in between would go on with other base weights than it began with, layers whose width is
+    no multiple of 64 fail, and results would differ from machine to machine.
+
+    Args:
+        model: A quantised model; changed in place and returned. Others are left as they are.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def _quantization(section: ModelSection, quantized: bool | None) -> Quantization | None:
+    asked = section.quantization
+    if quantized is None:
+        return asked if asked is not None and (asked.load_in_4bit or asked.load_in_8bit) else None
+    if not quantized:
+        return None
+    if asked is not None and (asked.load_in_4bit or asked.load_in_8bit):
+        return asked
+    dtype = "float32" if section.dtype == "float32" else "bfloat16"
+    return Quantization(load_in_4bit=True, bnb_4bit_compute_dtype=dtype)
+
+
+def _from_pretrained(path: str, section: ModelSection, quantization: Quantization | None, dtype: str) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    extra: dict[str, Any] = {}
+    if section.attn_implementation:
+        extra["attn_implementation"] = section.attn_implementation
+    if quantization is not None:
+        _need_bitsandbytes()
+        extra["quantization_config"] = bits_and_bytes(quantization)
+        extra["device_map"] = {"": _device(None)}
+    number = dtype if dtype == "auto" else getattr(torch, dtype)
+    return AutoModelForCausalLM.from_pretrained(path, dtype=number, use_safetensors=True, **extra,
+                                                **_hub_arguments(section))
+
+
+def _hub_arguments(section: ModelSection) -> dict[str, Any]:
+    if section.trust_remote_code:
+        print(f"warning: trust_remote_code is true: Python code that comes with {section.name_or_path} runs with your "
+              "rights on this machine", file=sys.stderr)
+    found: dict[str, Any] = {"trust_remote_code": section.trust_remote_code}
+    if section.revision:
+        found["revision"] = section.revision
+    if section.use_auth_token:
+        found["token"] = True
+    return found
+
+
+def _device(config: Config | None) -> str:
+    """Where the model goes: ``training.use_cpu`` wins, else CUDA, MPS, CPU, in this order."""
+    import torch
+
+    if config is not None and config.training.use_cpu:
+        return "cpu"
+    if torch.cuda.is_available():
+        # each process of a distributed run has its own card
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _need_bitsandbytes() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError("model.quantization needs bitsandbytes, which is not installed",
+                         cure="pip install -r requirements.lock (it has no build for some systems: then remove "
+                         "model.quantization)")
+
+
+class _hub_errors:
+    """Turns the many errors of a model's loading into ModelErrors with a cure."""
+
+    def __init__(self, section: ModelSection):
+        self.name = section.name_or_path
+        self.login = section.use_auth_token
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, (ModelError, KeyboardInterrupt)):
+            return
+        chain = [error]
+        while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
+            chain.append(inner)
+        names = {type(one).__name__ for one in chain}
+        text = " ".join(str(one) for one in chain)
+        if "GatedRepoError" in names or "gated repo" in text:
+            login = "" if self.login else ", and set model.use_auth_token: true"
+            raise ModelError(f"{self.name} is gated: its owner has to let you in",
+                             cure=f"ask on https://huggingface.co/{self.name}, run `hf auth login`{login}; or name an "
+                             "ungated model in model.name_or_path") from error
+        if "RepositoryNotFoundError" in names or "is not a valid model identifier" in text:
+            raise ModelError(f"there is no model {self.name} on the Hub (or it is private)",
+                             cure="check model.name_or_path; for a private one run `hf auth login`") from error
+        if names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout",
+                    "ReadTimeout"} or "couldn't connect" in text or "offline mode" in text.lower():
+            raise ModelError(f"{self.name} is not on this machine and the Hub is out of reach",
+                             cure="go online once, or use tiny:llama or fetched:smollm2-135m-instruct (peft-labs "
+                             "fetch-models)") from error
+        if "SafetensorError" in names or "no file named model.safetensors" in text:
+            raise ModelError(f"the weights of {self.name} are damaged or not safetensors: {error}",
+                             cure="fetch or save the model again") from error
