@@ -49,7 +49,8 @@ class Lab:
         return paths.lab_folder(self.name)
 
     def __repr__(self) -> str:
-        return f"Lab({self.name}, profile {self.profile} [{self.profile_reason}], run {self.run.name!r}, seed {self.seed})"
+        chosen = f"profile {self.profile} [{self.profile_reason}]"
+        return f"Lab({self.name}, {chosen}, run {self.run.name!r}, seed {self.seed})"
 
 
 def open_lab(lab: str, profile: str | None = None, run_name: str = "default", seed: int = 0) -> Lab:

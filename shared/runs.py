@@ -182,7 +182,7 @@ class RunFolder:
         shutil.rmtree(old, ignore_errors=True)
 
     def _recover(self, stage: str) -> None:
-        """After a kill: put the previous stage back if its place is empty, else drop what the swap left. Needs the lock."""
+        """After a kill (and under the lock): put the previous stage back if its place is empty, else drop it."""
         place, old = self.path / stage, self._old(stage)
         if not old.exists():
             return

@@ -301,7 +301,9 @@ def expect_close(
 def _tensor_hint(got: Any, want: Any, same: Callable, what: str) -> str:
     if got.shape != want.shape:
         turned = got.dim() == 2 and got.T.shape == want.shape
-        hint = " It is transposed." if turned and same(got.T, want) else " Is a transposition missing?" if turned else ""
+        hint = ""
+        if turned:
+            hint = " It is transposed." if same(got.T, want) else " Is a transposition missing?"
         return f"{what} has the shape {tuple(got.shape)}, but should have {tuple(want.shape)}.{hint}"
     if got.isnan().any():
         return f"{what} holds NaN."

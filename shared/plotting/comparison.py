@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from shared.plotting.style import COLOURS, DASHES, HATCHES, MARKERS, new_figure, style
@@ -15,7 +16,7 @@ def bars(
     xlabel: str,
     title: str = "",
     references: Mapping[str, float] | None = None,
-    form: str = "{:.3g}",
+    form: str = "{:.2f}",
     log: bool = False,
 ) -> Figure:
     """Horizontal bars, the first on top, each with its number; several values become mean ± standard deviation.
@@ -35,9 +36,13 @@ def bars(
         figure, (axes,) = new_figure(0.9 + 0.42 * len(parts))
         places = range(len(parts))
         colours = [COLOURS[i % len(COLOURS)] for i in places]
-        drawn = axes.barh(places, means, xerr=spread if any(spread) else None, color=colours, capsize=3, height=0.7)
-        labels = [form.format(m) + (f" ± {form.format(s)}" if s else "") for m, s in zip(means, spread, strict=True)]
-        axes.bar_label(drawn, labels, padding=4, fontsize=9)
+        axes.barh(places, means, color=colours, height=0.7)
+        for place, mean, deviation in zip(places, means, spread, strict=True):
+            if deviation:
+                axes.errorbar(mean, place, xerr=deviation, color="black", capsize=3, linewidth=1.2)
+            text = form.format(mean) + (f" ± {form.format(deviation)}" if deviation else "")
+            axes.annotate(text, (mean + deviation, place), (5, 0), textcoords="offset points", va="center", fontsize=9,
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
         for i, (name, value) in enumerate((references or {}).items(), start=1):
             axes.axvline(value, color="black", linestyle=DASHES[i % 7], linewidth=1.2, label=name)
         axes.set_yticks(places, list(parts))
@@ -46,14 +51,18 @@ def bars(
         axes.set(xlabel=xlabel, title=title)
         if log:
             axes.set_xscale("log")
-        axes.margins(x=0.18)
+        else:
+            axes.set_xlim(0, 1.25 * max(m + s for m, s in zip(means, spread, strict=True)) or 1)
         if references:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            figure.legend(loc="outside upper right")
     return figure
 
 
 def memory_bars(
-    setups: Mapping[str, Mapping[str, float]], cards: Sequence[float] = (8, 16, 24), title: str = "", log: bool = False
+    setups: Mapping[str, Mapping[str, float]],
+    cards: Sequence[float] = (8, 16, 24),
+    title: str = "",
+    limit: float | None = None,
 ) -> Figure:
     """Stacked memory of several set-ups against the sizes of cards.
 
@@ -62,17 +71,13 @@ def memory_bars(
             [GB, 1e9 bytes].
         cards: Memory of cards [GB], drawn as vertical lines.
         title: Title; default none.
-        log: Logarithmic axis is refused: stacked parts cannot be read on it.
-
-    Raises:
-        ValueError: If ``log`` is asked for.
+        limit: Where the axis ends [GB]; longer bars are cut there and marked, so that short ones stay readable.
     """
-    if log:
-        raise ValueError("memory_bars: stacked bars cannot be read on a logarithmic axis")
     names = list(dict.fromkeys(part for parts in setups.values() for part in parts))
     totals = [sum(parts.values()) for parts in setups.values()]
+    end = limit if limit is not None else 1.15 * max([*totals, *cards])
     with style():
-        figure, (axes,) = new_figure(1.5 + 0.5 * len(setups))
+        figure, (axes,) = new_figure(1.6 + 0.5 * len(setups))
         left = [0.0] * len(setups)
         for i, name in enumerate(names):
             sizes = [parts.get(name, 0.0) for parts in setups.values()]
@@ -80,19 +85,27 @@ def memory_bars(
                       edgecolor="white", height=0.65)  # fmt: skip
             left = [a + b for a, b in zip(left, sizes, strict=True)]
         for place, total in enumerate(totals):
-            axes.annotate(f"{total:.1f} GB", (total, place), (5, 0), textcoords="offset points", va="center",
-                          fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
+            _total_label(axes, total, place, end)
         for card in cards:
             axes.axvline(card, color="black", linestyle="--", linewidth=1)
-            axes.annotate(f"{card:g}", (card, 1), (0, 2), xycoords=("data", "axes fraction"), ha="center",
+            axes.annotate(f"{card:g} GB", (card, 1), (0, 2), xycoords=("data", "axes fraction"), ha="center",
                           textcoords="offset points", fontsize=9)  # fmt: skip
         axes.set_yticks(range(len(setups)), list(setups))
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel="memory [GB, 1e9 bytes]; dashed: a card's size", xlim=(0, 1.15 * max([*totals, *cards])))
-        axes.set_title(title, pad=16)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2 - 0.4 / len(setups)), ncols=len(names))
+        axes.set(xlabel="memory [GB, 1e9 bytes]; dashed: a card's size", xlim=(0, end))
+        axes.set_title(title, pad=18)
+        figure.legend(loc="outside lower center", ncols=len(names))
     return figure
+
+
+def _total_label(axes: Axes, total: float, place: int, end: float) -> None:
+    """Write a bar's total behind it, or inside at the axis' end where the bar is cut off."""
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+    cut = total > 0.9 * end
+    text = f"{total:.1f} GB" + (" →" if total > end else "")
+    at, align, shift = (end, "right", -6) if cut else (total, "left", 5)
+    axes.annotate(text, (at, place), (shift, 0), textcoords="offset points", va="center", ha=align, fontsize=9, bbox=box)
 
 
 def latency_lines(

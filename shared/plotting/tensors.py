@@ -57,11 +57,12 @@ def codebook(levels: Mapping[str, Sequence[float]], sample: Any = None, title: s
             axes.stairs(height - 0.3 + 2.4 * counts / max(counts.max(), 1), edges, baseline=height - 0.3, fill=True,
                         color="#BBBBBB", label="the weights (each block divided by its largest)")  # fmt: skip
             axes.legend(loc="upper right")
-        for row, (name, values) in enumerate(levels.items()):
+        for row, values in enumerate(levels.values()):
             place = height - 1 - row
             axes.hlines(place, -1, 1, color="#BBBBBB", linewidth=0.8)
             axes.plot(values, [place] * len(values), "|", color=COLOURS[row % 7], markersize=18, markeredgewidth=2.2)
-        axes.set_yticks([height - 1 - row for row in range(len(levels))], [f"{n}\n{len(v)} levels" for n, v in levels.items()])
+        names = [f"{name}\n{len(values)} levels" for name, values in levels.items()]
+        axes.set_yticks(range(height - 1, -1, -1), names)
         axes.grid(axis="y", visible=False)
         axes.set(xlabel="value of the level [fraction of the block's largest weight]", xlim=(-1.05, 1.05), title=title)
         axes.set_ylim(bottom=-0.6)

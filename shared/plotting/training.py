@@ -35,9 +35,11 @@ def token_lengths(
             axes.hist(part, edges, weights=shares, label=label, alpha=0.55, color=colour, hatch=hatch, edgecolor=colour)
         if limit is not None:
             fits = 100 * sum(value <= limit for value in values) / len(values)
-            axes.axvline(limit, color="black", linestyle="--", label=f"max_length {limit}: {fits:.1f} % of the rows fit")
+            label = f"max_length {limit}: {fits:.1f} % of the rows fit"
+            axes.axvline(limit, color="black", linestyle="--", label=label)
         axes.set(xlabel="length of a row [tokens]", ylabel="share of the split's rows [%]", title=title)
-        axes.legend()
+        axes.set_ylim(top=axes.get_ylim()[1] * (1.12 + 0.1 * len(lengths)))  # room for the legend
+        axes.legend(loc="upper left")
     return figure
 
 
