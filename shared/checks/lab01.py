@@ -1,0 +1,11 @@
+"""The checks of Lab 01, one function per exercise; they live in one module per notebook."""
+
+from __future__ import annotations
+
+from shared.checks.lab01_inference import diagnose, p_value, pad_left, penalise
+from shared.checks.lab01_setup import broken_model, build_labels, repair, shortest_limit, training_bytes
+
+__all__ = [
+    "broken_model", "build_labels", "diagnose", "p_value", "pad_left", "penalise", "repair", "shortest_limit",
+    "training_bytes",
+]  # fmt: skip
