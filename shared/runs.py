@@ -60,8 +60,19 @@ class Stage:
         return self.path / name
 
     def json(self, name: str) -> Any:
-        """The content of a JSON file of the stage."""
-        return json.loads(self.file(name).read_text(encoding="utf8"))
+        """The content of a JSON file of the stage.
+
+        Raises:
+            RunError: If there is no such file, or the stage was written anew since it was read.
+        """
+        path = self.file(name)
+        content = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(content).hexdigest() != self.manifest["files"].get(name, {}).get("sha256"):
+            raise RunError(
+                f"{self.label}/{name} has changed since this stage was read: another process wrote the stage anew",
+                cure="restart this notebook from its first cell",
+            )
+        return json.loads(content)
 
     @property
     def size(self) -> int:
@@ -350,13 +361,22 @@ class RunFolder:
                 cure=f"run {self.notebook(stage)} again: it resumes from {latest.name}",
             )
         if self._partial(stage).exists() or (self.path / stage).exists():
-            return RunError(
-                f"{self.label(stage)} is not there: writing it was killed before the end, or is still under way",
-                cure=f"run {self.notebook(stage)} again: it replaces what was left",
-            )
+            return self._half_written(stage)
         others = sorted(p.parents[1] for p in (self.root / self.lab).glob(f"*/*/{stage}/{MANIFEST}"))
         found = "; there is one for " + ", ".join(f"profile {p.parent.name}, RUN_NAME {p.name!r}" for p in others)
         return RunError(f"{self.label(stage)} is not there{found if others else ''}", cure=f"run {run}")
+
+    def _half_written(self, stage: str) -> RunError:
+        try:
+            with self._lock(stage):
+                return RunError(
+                    f"{self.label(stage)} is not there: writing it was killed before the end and left a partial folder",
+                    cure=f"run {self.notebook(stage)} again: it replaces what was left",
+                )
+        except RunError:  # the lock is held, so somebody is at it
+            return RunError(
+                f"{self.label(stage)} is not there yet: another process is writing it", cure="wait for it to end"
+            )
 
     def _checkpoint_folders(self, stage: str) -> list[Path]:
         folder = self.path / "checkpoints" / stage

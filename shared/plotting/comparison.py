@@ -105,7 +105,8 @@ def _total_label(axes: Axes, total: float, place: int, end: float) -> None:
     cut = total > 0.9 * end
     text = f"{total:.1f} GB" + (" →" if total > end else "")
     at, align, shift = (end, "right", -6) if cut else (total, "left", 5)
-    axes.annotate(text, (at, place), (shift, 0), textcoords="offset points", va="center", ha=align, fontsize=9, bbox=box)
+    axes.annotate(text, (at, place), (shift, 0), textcoords="offset points", va="center", ha=align, fontsize=9,
+                  bbox=box)  # fmt: skip
 
 
 def latency_lines(

@@ -56,7 +56,7 @@ def codebook(levels: Mapping[str, Sequence[float]], sample: Any = None, title: s
             counts, edges = np.histogram(_array(sample).ravel(), bins=81, range=(-1, 1))
             axes.stairs(height - 0.3 + 2.4 * counts / max(counts.max(), 1), edges, baseline=height - 0.3, fill=True,
                         color="#BBBBBB", label="the weights (each block divided by its largest)")  # fmt: skip
-            axes.legend(loc="upper right")
+            figure.legend(loc="outside upper right")
         for row, values in enumerate(levels.values()):
             place = height - 1 - row
             axes.hlines(place, -1, 1, color="#BBBBBB", linewidth=0.8)
