@@ -1,0 +1,54 @@
+"""Pretraining text: documents in a row, cut into rows of one length, with the words to be retrieved marked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import torch
+
+from shared.tiny.stories import document, unmark
+from shared.tiny.world import World
+
+HELD_OUT = 10_000_019  # added to the seed of text that pretraining never sees
+
+
+def documents(seed: int) -> Iterator[str]:
+    """Endless marked documents of one seed.
+
+    Most begin with a space, so that a name is the same piece at the start as within a line.
+    """
+    rng = random.Random(seed)
+    world = World(rng)
+    while True:
+        yield (" " if rng.random() < 0.8 else "") + document(world)
+
+
+def rows(tokenizer, count: int, length: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pack documents into rows of equal length.
+
+    Every row begins with a new document, documents are parted by the end token, the last one is cut.
+
+    Args:
+        tokenizer: Fast tokenizer with an end token.
+        count: Number of rows.
+        length: Tokens of a row.
+        seed: Seed of the text.
+
+    Returns:
+        Token ids and a mask of the tokens that begin a word which the context determines, both [count, length].
+    """
+    ids, marked, texts = [], [], documents(seed)
+    while len(ids) < count:
+        batch = [unmark(next(texts)) for _ in range(1024)]
+        encoded = tokenizer([text for text, _ in batch], return_offsets_mapping=True)
+        row, flags = [], []
+        for piece, spans, (_, at) in zip(encoded["input_ids"], encoded["offset_mapping"], batch, strict=True):
+            starts = set(at)
+            row += [*piece, tokenizer.eos_token_id]
+            flags += [*(a in starts or (b - a > 1 and a + 1 in starts) for a, b in spans), False]
+            if len(row) >= length:
+                ids.append(row[:length])
+                marked.append(flags[:length])
+                row, flags = [], []
+    return torch.tensor(ids[:count], dtype=torch.int32), torch.tensor(marked[:count])

@@ -1,0 +1,94 @@
+"""Instructions about held-out stories, answered in one house style.
+
+The style is ``Label: answer.``, and which label belongs to which question is a rule that the pretraining text never
+shows. So a base model that can find the answer still has to be taught the format.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from shared.tiny.stories import tell
+from shared.tiny.world import KINDS, PEOPLE, Fact, World
+
+ANSWER = r"[A-Z][a-z]+: [A-Za-z0-9]+(, [A-Za-z0-9]+)*( coins)?\."
+LEVELS = ("easy", "normal", "hard")
+
+
+def ask_value(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
+    """Where, what, when, how much …"""
+    kind = KINDS[fact.kind]
+    return rng.choice(kind.ask)[0].format(**fact.words()), f"{kind.label}: {fact.value}{kind.unit}."
+
+
+def ask_subject(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
+    """Who (or which thing) …"""
+    kind = KINDS[fact.kind]
+    return rng.choice(kind.ask_subject)[0].format(**fact.words()), f"{kind.subject_label}: {fact.subject}."
+
+
+def ask_check(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
+    """Does X like Y? The answer also says what is true."""
+    kind = KINDS[fact.kind]
+    others = [f.value for f in story if f.kind == fact.kind and f is not fact]
+    asked = fact.value if rng.random() < 0.5 else rng.choice(others)
+    verdict = "Yes" if asked == fact.value else "No"
+    return kind.check.format(s=fact.subject, x=asked), f"{verdict}: {fact.subject}, {fact.value}."
+
+
+def ask_list(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
+    """All names or all values of one sort, in the order told."""
+    kind = KINDS[fact.kind]
+    if {f.kind for f in story}.isdisjoint({"price", "gift"}) and rng.random() < 0.5:
+        return "List all names.", "Names: " + ", ".join(dict.fromkeys(f.subject for f in story)) + "."
+    values = [f.value for f in story if f.kind == fact.kind]
+    return f"List each {kind.label.lower()}.", "List: " + ", ".join(values) + "."
+
+
+def ask_note(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
+    """Rewrite what is told of one subject as a note."""
+    told = [f.value for f in story if f.subject == fact.subject]
+    return f"Write a note about {fact.subject}.", "Note: " + ", ".join([fact.subject, *told]) + "."
+
+
+def ask_compare(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
+    """Which is cheaper, which is dearer?"""
+    prices = sorted((f for f in story if f.kind == "price"), key=lambda f: int(f.value))
+    if rng.random() < 0.5:
+        return "Which is cheaper?", f"Cheaper: {prices[0].subject}."
+    return "Which is dearer?", f"Dearer: {prices[-1].subject}."
+
+
+def ask_receiver(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
+    """Who got a gift?"""
+    return f"Who got the {fact.value}?", f"Friend: {fact.second}."
+
+
+def instruct(story: list[Fact], rng: random.Random, level: str) -> tuple[str, str, str]:
+    """Return what sort of instruction it is, the instruction and the answer in house style."""
+    fact = rng.choice(story)
+    choices = [ask_value, ask_value, ask_subject]
+    if level != "easy":
+        choices += [ask_check, ask_list, ask_note]
+        choices += {"price": [ask_compare] * 3, "gift": [ask_receiver] * 2}.get(fact.kind, [])
+    made = rng.choice(choices)
+    return (f"{made.__name__[4:]}:{fact.kind}", *made(story, fact, rng))
+
+
+def episodes(split: str, seed: int, level: str) -> Iterator[dict[str, str]]:
+    """Endless episodes of one split: ``sort``, ``context``, ``question`` and ``answer``.
+
+    "easy" tells two facts of one sort, "normal" what pretraining tells, "hard" six facts.
+    """
+    rng = random.Random(f"{split} {seed} {level}")
+    world = World(rng, split)
+    kinds = sorted(KINDS)
+    while True:
+        if level == "easy":
+            story = world.story([rng.choice(kinds)], 2)
+        else:
+            story = world.story(rng.sample(kinds, 2), 3) if level == "hard" else world.story()
+        context = " ".join(tell(fact, rng) for fact in story)
+        sort, question, answer = instruct(story, rng, level)
+        yield {"sort": sort, "context": context, "question": question, "answer": answer}

@@ -1,0 +1,66 @@
+"""Tokenizer of the causal models: byte-level BPE trained on the generated text."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from shared.tiny.corpus import documents
+from shared.tiny.stories import HEADINGS, NOTICES, unmark
+
+# A word with the space before it, a number, one sign, or white space: signs never melt into words or each other,
+# so "?###" is always "?" and "###" and a prompt's pieces do not depend on what follows it.
+WORDS = Regex(r"###| ?###| ?\p{L}+| ?\p{N}+|[^\s\p{L}\p{N}]|\s")
+END, PAD = "</s>", "<pad>"
+# As the public openassistant-guanaco rows look: no newline, no space before the next mark.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '### Human: ' if message['role'] == 'user' else '### Assistant: ' if message['role'] == 'assistant' "
+    "else '### System: ' }}{{ message['content'] }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '### Assistant:' }}{% endif %}"
+)
+
+
+def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
+    """Train the byte-level BPE tokenizer on 20,000 documents.
+
+    Args:
+        seed: Seed of the text.
+        vocab_size: Pieces at most, the 256 bytes and 2 special ones included.
+        max_length: Context length to declare [tokens].
+
+    Returns:
+        A fast tokenizer that adds nothing by itself; the end token parts documents and also serves as the begin
+        token, as in GPT-2.
+    """
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(WORDS, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = [unmark(text)[0] for text in islice(documents(seed), 20_000)]
+    core.train_from_iterator([*texts, *list(HEADINGS + NOTICES) * 20], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=END,
+        eos_token=END,
+        pad_token=PAD,
+        padding_side="right",
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Load a saved tokenizer."""
+    return PreTrainedTokenizerFast.from_pretrained(folder)
