@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import sys
@@ -81,6 +82,7 @@ def open_lab(lab: str, profile: str | None = None, run_name: str = "default", se
             cure="restore it with `git checkout -- " + f"{lab}/configs`, or choose another profile",
         )
     _offline(name == "tiny")
+    _quiet()
     from shared.finetune.config import load_config  # late: pydantic and yaml are not needed by runs and errors
 
     return Lab(lab, name, reason, load_config(file), RunFolder(lab, name, run_name), seed)
@@ -145,3 +147,9 @@ def _offline(wanted: bool) -> None:
     ):
         if module in sys.modules and hasattr(sys.modules[module], attribute):
             setattr(sys.modules[module], attribute, wanted)
+
+
+def _quiet() -> None:
+    """Keep out of the notebooks what one machine says and another does not, and what concerns nobody."""
+    # On CPUs with AVX512-bf16, importing bitsandbytes reports that a kernel from the Hub is absent; it has its own.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

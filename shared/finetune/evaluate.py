@@ -138,8 +138,10 @@ def _answer_batch(model: Any, tokenizer: Any, ids: list[list[int]], max_new_toke
                                 eos_token_id=sorted(ends) or None)
     criteria = StoppingCriteriaList([_StopTexts(tokenizer, stop, width)]) if stop else None
     with torch.no_grad():
+        # use_model_defaults=False: else transformers takes do_sample=False for "not set" and follows a model whose own
+        # settings sample (Llama-2's do), so that "greedy" answers would be drawn at random
         out = model.generate(input_ids=input_ids, attention_mask=mask, generation_config=settings,
-                             stopping_criteria=criteria)
+                             stopping_criteria=criteria, use_model_defaults=False)
     return [_cut(tokenizer, row, ends, stop) for row in out[:, width:].tolist()]
 
 
