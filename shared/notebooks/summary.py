@@ -1,4 +1,71 @@
-"""stub"""
+"""The closing table of a lab, read from what its notebooks handed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from shared.runs import RunFolder
+
+WIDTH = 100
 
 
-def summary(lab, profile, run_name): ...
+def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
+    """What a run achieved: baselines and scores, trainable share, merge error, and the deployment table.
+
+    Args:
+        lab: The lab's folder name.
+        profile: ``tiny``, ``laptop`` or ``full``.
+        run_name: The notebooks' ``RUN_NAME``.
+
+    Returns:
+        A table for a terminal.
+
+    Raises:
+        RunError: If the lab was not trained, or a file of the run folder is damaged.
+    """
+    run = RunFolder(lab, profile, run_name)
+    metrics, deployed = run.read("02-Train").json("metrics.json"), run.read("04-Merge_and_Deploy")
+    parts = [
+        _table(f"{lab}, {profile} profile: held-out rows", list(_score_rows(metrics))),
+        f"trainable: {metrics['trainable']:,} of {metrics['total']:,} parameters"
+        f" = {100 * metrics['trainable'] / metrics['total']:.2f} %",
+        _table("merge: largest difference of a logit", _error_rows(deployed.json("merge_error.json"))),
+        _table("deployment", deployed.json("deployment.json")),
+    ]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def _score_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One row for the majority class, the frozen base and each trained method."""
+    if "majority" in metrics:
+        yield {"": "most frequent answer", "exact match": f"{metrics['majority']:.1%}"}
+    for name, scores in metrics.items():
+        if isinstance(scores, Mapping) and "exact_match" in scores:
+            row = {"": "base, untrained" if name == "base" else name, "exact match": f"{scores['exact_match']:.1%}"}
+            yield row | ({"format": f"{scores['format']:.1%}"} if "format" in scores else {})
+
+
+def _error_rows(errors: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"": name, "difference": value} for name, value in errors.items() if isinstance(value, float)]
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as aligned text; columns are the keys of the first row and whatever later rows add."""
+    from rich.console import Console
+    from rich.table import Table
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="left" if column == columns[0] else "right")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+    console = Console(width=WIDTH, no_color=True)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
