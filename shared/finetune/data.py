@@ -217,12 +217,17 @@ def _names(template: str) -> list[str]:
 
 
 def _around_response(dataset: DatasetSection) -> tuple[str, str]:
-    """The template before the response's placeholder, and from it on."""
-    template = dataset.prompt_template or ""
-    names = _names(template)
-    mark = "{" + (dataset.response_field or names[-1])
+    """The template before the response's placeholder, and from it on.
+
+    Blanks before the placeholder go with the response: tokenizers join a blank and the word behind it to one token, so
+    a prompt that ended with the blank would be split otherwise in training than in use. A final line break, as YAML's
+    ``|`` leaves one, is dropped.
+    """
+    template = (dataset.prompt_template or "").removesuffix("\n")
+    mark = "{" + (dataset.response_field or _names(template)[-1])
     start = template.rindex(mark)
-    return template[:start], template[start:]
+    before = template[:start].rstrip(" \t")
+    return before, template[len(before):]
 
 
 def _check_columns(columns: list[str], dataset: DatasetSection) -> None:
