@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from shared.checks.lab01_inference import diagnose, p_value, pad_left, penalise
+from shared.checks.lab01_merge import applied, exports, merge_or_attach, name_the_fault, round_bf16
 from shared.checks.lab01_setup import broken_model, build_labels, repair, shortest_limit, training_bytes
 
 __all__ = [
-    "broken_model", "build_labels", "diagnose", "p_value", "pad_left", "penalise", "repair", "shortest_limit",
-    "training_bytes",
+    "applied", "broken_model", "build_labels", "diagnose", "exports", "merge_or_attach", "name_the_fault", "p_value",
+    "pad_left", "penalise", "repair", "round_bf16", "shortest_limit", "training_bytes",
 ]  # fmt: skip
