@@ -228,36 +228,34 @@ class RunFolder:
             RunError: Naming the file, what is wrong with it and the notebook to run.
         """
         self._known(stage)
-        place = self._settled(stage)
-        for attempt in (1, 2):
-            before = self._manifest_bytes(stage, place)
+        while True:
+            before, place = self._settled(stage)
             manifest = self._checked_manifest(stage, before)
             try:
                 self._verify(stage, place, manifest)
             except RunError:
                 # A writer may have swapped the folder under our feet: then the manifest is another one now.
-                if attempt == 2 or self._manifest_bytes(stage, place) == before:
+                if self._settled(stage)[0] == before:
                     raise
-        return Stage(place, manifest, self.label(stage))
+            else:
+                return Stage(place, manifest, self.label(stage))
 
-    def _settled(self, stage: str) -> Path:
-        """The stage's folder, after waiting for a swap in progress or undoing a killed one."""
+    def _settled(self, stage: str) -> tuple[bytes, Path]:
+        """The stage's manifest and folder, after waiting for a swap in progress or undoing a killed one."""
         place, deadline = self.path / stage, time.monotonic() + SWAP_SECONDS
-        while not place.exists() and self._old(stage).exists() and time.monotonic() < deadline:
+        while True:
+            try:
+                return (place / MANIFEST).read_bytes(), place
+            except FileNotFoundError:
+                if not self._old(stage).exists() or time.monotonic() > deadline:
+                    if not (place / MANIFEST).exists():  # looked at once more: the swap may have ended just now
+                        raise self._missing(stage) from None
+                    continue
             try:
                 with self._lock(stage):
                     self._recover(stage)
             except RunError:
                 time.sleep(0.02)
-        if not (place / MANIFEST).exists():
-            raise self._missing(stage)
-        return place
-
-    def _manifest_bytes(self, stage: str, place: Path) -> bytes:
-        try:
-            return (place / MANIFEST).read_bytes()
-        except FileNotFoundError:
-            raise self._missing(stage) from None
 
     def _checked_manifest(self, stage: str, content: bytes) -> dict[str, Any]:
         where = f"{self.label(stage)}/{MANIFEST}"
@@ -287,12 +285,15 @@ class RunFolder:
             path, where = place / name, f"{self.label(stage)}/{name}"
             if not path.is_file():
                 raise RunError(f"{where} is missing, although the manifest lists it", cure=self._again(stage))
-            size = path.stat().st_size
+            try:
+                size, sha = path.stat().st_size, run_files.sha256(path)
+            except OSError as error:
+                raise RunError(f"{where} cannot be read: {error.strerror}", cure=self._again(stage)) from error
             if size != entry["size"]:
                 raise RunError(
                     f"{where} is damaged: {size} bytes instead of {entry['size']}", cure=self._again(stage)
                 )
-            if run_files.sha256(path) != entry["sha256"]:
+            if sha != entry["sha256"]:
                 raise RunError(f"{where} is damaged: its SHA-256 is not the manifest's", cure=self._again(stage))
         for path in place.rglob("*"):
             name = path.relative_to(place).as_posix()
