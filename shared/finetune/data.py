@@ -84,8 +84,8 @@ def prompt_of(row: Mapping[str, Any], dataset: DatasetSection) -> str:
     if set(row) == {"text"}:
         return prompt_of_text(str(row["text"]), dataset)
     if dataset.prompt_template:
-        before, _ = _around_response(dataset)
-        _check_names(_names(before), list(row), dataset)
+        before, _ = around_response(dataset)
+        _check_names(_names(before), list(row), "the input")
         return before.format_map(_cut(row, dataset))
     if dataset.text_field in row:
         return prompt_of_text(str(row[dataset.text_field]), dataset)
@@ -104,7 +104,7 @@ def prompt_of_text(text: str, dataset: DatasetSection) -> str:
         raise DataError(f"the input does not hold the response marker {marker!r}",
                         cure="end it with the marker, or set dataset.input_template, for example "
                         f"\"### Human: {{text}}{marker}\"")
-    before, _ = _around_response(dataset)
+    before, _ = around_response(dataset)
     names = list(dict.fromkeys(_names(before)))
     if len(names) == 1:
         return before.format_map(_cut({names[0]: text}, dataset))
@@ -216,7 +216,7 @@ def _names(template: str) -> list[str]:
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
 
-def _around_response(dataset: DatasetSection) -> tuple[str, str]:
+def around_response(dataset: DatasetSection) -> tuple[str, str]:
     """The template before the response's placeholder, and from it on.
 
     Blanks before the placeholder go with the response: tokenizers join a blank and the word behind it to one token, so
@@ -235,13 +235,13 @@ def _check_columns(columns: list[str], dataset: DatasetSection) -> None:
         raise DataError(f"{dataset.name}: chat messages are not supported yet",
                         cure="use a data set with text columns and a prompt_template")
     needed = _names(dataset.prompt_template) if dataset.prompt_template else [dataset.text_field]
-    _check_names([*needed, *dataset.max_words], columns, dataset)
+    _check_names([*needed, *dataset.max_words], columns, dataset.name)
 
 
-def _check_names(needed: list[str], columns: list[str], dataset: DatasetSection) -> None:
+def _check_names(needed: list[str], columns: list[str], where: str) -> None:
     for name in needed:
         if name not in columns:
-            raise DataError(f"{dataset.name}: there is no column {name!r}; the columns are {', '.join(columns)}",
+            raise DataError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}",
                             cure=did_you_mean(name, columns))
 
 
@@ -257,7 +257,7 @@ def _cut(row: Mapping[str, Any], dataset: DatasetSection) -> dict[str, Any]:
 def _pair(row: Mapping[str, Any], dataset: DatasetSection, number: int | None) -> tuple[str, str]:
     where = f"{dataset.name}, row {number}" if number else dataset.name
     if dataset.prompt_template:
-        before, after = _around_response(dataset)
+        before, after = around_response(dataset)
         cut = _cut(row, dataset)
         prompt, completion = before.format_map(cut), after.format_map(cut)
     else:

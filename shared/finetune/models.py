@@ -65,7 +65,7 @@ def load_base(
     section = config.model
     path = resolve(section.name_or_path)
     quantization = _quantization(section, quantized)
-    with _hub_errors(section):
+    with hub_errors(section):
         model = _from_pretrained(path, section, quantization, dtype or section.dtype)
     if quantization is None:
         model.to(_device(config))
@@ -85,7 +85,7 @@ def load_tokenizer(section: ModelSection, path: str | None = None) -> PreTrained
     """
     from transformers import AutoTokenizer
 
-    with _hub_errors(section):
+    with hub_errors(section):
         tokenizer = AutoTokenizer.from_pretrained(path or resolve(section.name_or_path), **_hub_arguments(section))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -227,7 +227,7 @@ def _need_bitsandbytes() -> None:
                          "model.quantization)")
 
 
-class _hub_errors:
+class hub_errors:
     """Turns the many errors of a model's loading into ModelErrors with a cure."""
 
     def __init__(self, section: ModelSection):
