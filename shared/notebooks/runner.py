@@ -61,7 +61,7 @@ class Progress:
 
     Attributes:
         label: What runs.
-        total: Its number of cells.
+        total: Its number of cells, the injected parameters included.
         live: Whether the line may be rewritten (a terminal, and no other lab writing beside it).
     """
 
@@ -181,11 +181,11 @@ def run_lab(notebooks: Sequence[Notebook], run: Run, live: bool) -> list[Path]:
     copies, fresh = [], False
     for notebook in notebooks:
         node, copy = notebook.read(), run.executed(notebook.lab) / f"{notebook.stage}.ipynb"
-        progress = Progress(f"{notebook.lab} · {notebook.stage}", len(node.cells), live)
+        progress = Progress(f"{notebook.lab} · {notebook.stage}", len(node.cells) + bool(run.parameters), live)
         key = _key(notebook, node, run)
         # What follows a notebook that ran anew reads its new results, so it is never skipped.
         if run.resume and not fresh and _done(notebook, run, key) and copy.is_file():
-            progress.end(len(node.cells), "done before")
+            progress.end(progress.total, "done before")
         else:
             fresh = True
             _remember(notebook, run, None)
@@ -260,7 +260,7 @@ def _execute(notebook: Notebook, copy: Path, run: Run, progress: Progress) -> No
             progress.end(done, "FAILED")
             cure = "the system may have ended it for memory: close other programs, or choose a smaller profile"
             raise NotebookFailed(f"{notebook.name}: its Python process died in cell {done}", cure=cure) from None
-    progress.end(len(papermill.iorw.load_notebook_node(str(copy)).cells), "done")
+    progress.end(progress.total, "done")
 
 
 def _failure(notebook: Notebook, copy: Path, source: str, name: str, value: str) -> NotebookFailed:
@@ -282,7 +282,8 @@ def _engine() -> str:
 
         @property
         def kernel_spec(self) -> KernelSpec:
-            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            # Errors only: it would warn that local sockets are not encrypted, in the middle of the progress lines.
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
     class Reporting(NBClientEngine):
