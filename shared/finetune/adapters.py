@@ -28,8 +28,10 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     file = folder / WEIGHTS
     if not file.is_file():
         if (folder / "adapter_model.bin").is_file():
-            raise ModelError(f"{folder}/adapter_model.bin is a pickle, which may run code when it is read",
-                             cure="save the adapter as safetensors: model.save_pretrained(folder)")
+            raise ModelError(
+                f"{folder}/adapter_model.bin is a pickle, which may run code when it is read",
+                cure="save the adapter as safetensors: model.save_pretrained(folder)",
+            )
         raise ModelError(f"{file} is missing", cure=again)
     from safetensors import SafetensorError, safe_open
 
@@ -43,8 +45,10 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     if not names:
         raise ModelError(f"{file} holds no weights: the adapter is empty", cure=again)
     if empty:
-        raise ModelError(f"{file} is empty: every lora_B is zero, so the adapter changes nothing",
-                         cure="it was saved before training; " + again)
+        raise ModelError(
+            f"{file} is empty: every lora_B is zero, so the adapter changes nothing",
+            cure="it was saved before training; " + again,
+        )
     return config
 
 
@@ -56,8 +60,10 @@ def _grows_from_zero(name: str) -> bool:
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "adapter_config.json"
     if not file.is_file():
-        raise ModelError(f"{folder} holds no adapter_config.json, so it is not an adapter",
-                         cure="name the adapter/ folder that `peft-labs train` wrote")
+        raise ModelError(
+            f"{folder} holds no adapter_config.json, so it is not an adapter",
+            cure="name the adapter/ folder that `peft-labs train` wrote",
+        )
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

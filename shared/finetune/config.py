@@ -33,12 +33,14 @@ class Config(Section):
 
     task_name: str = Field(description="A name for the run's files.")
     task_type: Literal["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "SEQ_2_SEQ_LM"] = Field(
-        "CAUSAL_LM", description="What the model has to do; it decides the head, the loss and the metrics.")
+        "CAUSAL_LM", description="What the model has to do; it decides the head, the loss and the metrics."
+    )
     model: ModelSection = Field(description="The base model.")
     peft: PeftUnion = Field(description="The fine-tuning method and its settings.")  # type: ignore[valid-type]
     dataset: DatasetSection = Field(description="The data.")
     training: TrainingSection = Field(  # type: ignore[valid-type]
-        default_factory=TrainingSection, description="transformers.TrainingArguments' names and meanings.")
+        default_factory=TrainingSection, description="transformers.TrainingArguments' names and meanings."
+    )
     sft: SftSection = Field(default_factory=SftSection, description="TRL's SFTConfig names (CAUSAL_LM only).")
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection, description="Generation and metrics.")
     lab: LabSection | None = Field(None, description="What only a lab's notebooks read.")
@@ -153,8 +155,14 @@ def _section_at(loc: tuple) -> type | None:
         field = getattr(here, "model_fields", {}).get(step)
         if field is None:
             return None
-        here = next((one for one in (field.annotation, *getattr(field.annotation, "__args__", ()))
-                     if hasattr(one, "model_fields")), here)
+        here = next(
+            (
+                one
+                for one in (field.annotation, *getattr(field.annotation, "__args__", ()))
+                if hasattr(one, "model_fields")
+            ),
+            here,
+        )
     return here
 
 

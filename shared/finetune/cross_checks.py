@@ -17,8 +17,11 @@ def cross_checks(source: Source) -> list[Fault]:
     Args:
         source: The raw configuration, a mapping.
     """
-    return [fault for check in (_task, _quantization, _precision, _template, _login, _best_model, _lab)
-            for fault in check(source)]
+    return [
+        fault
+        for check in (_task, _quantization, _precision, _template, _login, _best_model, _lab)
+        for fault in check(source)
+    ]
 
 
 def _section(source: Source, *path: str) -> dict:
@@ -31,8 +34,9 @@ def _task(source: Source) -> Iterator[Fault]:
     if task in ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM"):
         yield source.fault(("task_type",), "this task is not there yet", "choose from: CAUSAL_LM")
         if _section(source, "sft"):
-            yield source.fault(("sft",), f"the section is for CAUSAL_LM, the task is {task}", "remove the section",
-                               value=None)
+            yield source.fault(
+                ("sft",), f"the section is for CAUSAL_LM, the task is {task}", "remove the section", value=None
+            )
 
 
 def _quantization(source: Source) -> Iterator[Fault]:
@@ -42,9 +46,11 @@ def _quantization(source: Source) -> Iterator[Fault]:
         yield source.fault(("model", "quantization", "load_in_8bit"), "4 and 8 bits at once", "keep one of the two")
     method = METHODS.get(str(source.get(("peft", "method"))))
     if bits and method and method.trains_base:
-        yield source.fault(("model", "quantization", bits[0]), f"a quantised base can't be trained with method "
-                           f"{method.name}: its integer codes have no gradient",
-                           "use method: lora (QLoRA), or remove model.quantization")
+        yield source.fault(
+            ("model", "quantization", bits[0]),
+            f"a quantised base can't be trained with method {method.name}: its integer codes have no gradient",
+            "use method: lora (QLoRA), or remove model.quantization",
+        )
 
 
 def _precision(source: Source) -> Iterator[Fault]:
@@ -53,19 +59,29 @@ def _precision(source: Source) -> Iterator[Fault]:
         yield source.fault(("training", "fp16"), "bf16 and fp16 at once", "keep bf16: its range needs no loss scaling")
     half = source.get(("model", "dtype")) == "float16"
     if half and not _section(source, "model", "quantization") and source.get(("peft", "method")) == "full":
-        yield source.fault(("model", "dtype"), "weights trained in float16 overflow or stop moving",
-                           "use float32 (with training.fp16 or bf16) or bfloat16")
+        yield source.fault(
+            ("model", "dtype"),
+            "weights trained in float16 overflow or stop moving",
+            "use float32 (with training.fp16 or bf16) or bfloat16",
+        )
 
 
 def _template(source: Source) -> Iterator[Fault]:
     data = _section(source, "dataset")
     template, marker = data.get("prompt_template"), data.get("response_marker")
     if data and not template and not marker:
-        yield source.fault(("dataset",), "neither prompt_template nor response_marker: what is the prompt?",
-                           "add prompt_template: \"Question: {question}\\nAnswer: {answer}\"", value=None)
+        yield source.fault(
+            ("dataset",),
+            "neither prompt_template nor response_marker: what is the prompt?",
+            'add prompt_template: "Question: {question}\\nAnswer: {answer}"',
+            value=None,
+        )
     if template and marker:
-        yield source.fault(("dataset", "response_marker"), "prompt_template is set too",
-                           "keep prompt_template for data in columns, response_marker for data in one text")
+        yield source.fault(
+            ("dataset", "response_marker"),
+            "prompt_template is set too",
+            "keep prompt_template for data in columns, response_marker for data in one text",
+        )
     if isinstance(template, str):
         yield from _placeholders(source, template, data.get("response_field"))
     wrap = data.get("input_template")
@@ -81,25 +97,38 @@ def _placeholders(source: Source, template: str, response: object) -> Iterator[F
         yield source.fault(path, f"not a template: {error}", "write {column}; a brace itself is written {{ or }}")
         return
     if not fields or "" in fields:
-        yield source.fault(path, "a placeholder has no column name" if fields else "holds no {column}",
-                           "write {column} for each column, the response's last")
+        yield source.fault(
+            path,
+            "a placeholder has no column name" if fields else "holds no {column}",
+            "write {column} for each column, the response's last",
+        )
     elif isinstance(response, str) and fields[-1] != response:
         if response in fields:
-            yield source.fault(("dataset", "response_field"), f"{{{response}}} is not the template's last placeholder",
-                               f"move {{{response}}} behind {{{fields[-1]}}}: the prompt is what stands before it")
+            yield source.fault(
+                ("dataset", "response_field"),
+                f"{{{response}}} is not the template's last placeholder",
+                f"move {{{response}}} behind {{{fields[-1]}}}: the prompt is what stands before it",
+            )
         else:
-            yield source.fault(("dataset", "response_field"), f"{{{response}}} does not stand in prompt_template",
-                               f"add {{{response}}} at the template's end, or choose from: {', '.join(fields)}")
+            yield source.fault(
+                ("dataset", "response_field"),
+                f"{{{response}}} does not stand in prompt_template",
+                f"add {{{response}}} at the template's end, or choose from: {', '.join(fields)}",
+            )
 
 
 def _login(source: Source) -> Iterator[Fault]:
     if isinstance(source.get(("model", "use_auth_token")), str):
-        yield source.fault(("model", "use_auth_token"), "a token must never stand in a file",
-                           "run `hf auth login` and write use_auth_token: true; revoke the token if this file was "
-                           "shared", value="(hidden)")
+        yield source.fault(
+            ("model", "use_auth_token"),
+            "a token must never stand in a file",
+            "run `hf auth login` and write use_auth_token: true; revoke the token if this file was shared",
+            value="(hidden)",
+        )
     if isinstance(source.get(("training", "hub_token")), str):
-        yield source.fault(("training", "hub_token"), "a token must never stand in a file", "run `hf auth login`",
-                           value="(hidden)")
+        yield source.fault(
+            ("training", "hub_token"), "a token must never stand in a file", "run `hf auth login`", value="(hidden)"
+        )
 
 
 def _best_model(source: Source) -> Iterator[Fault]:
@@ -108,19 +137,25 @@ def _best_model(source: Source) -> Iterator[Fault]:
         return
     evaluates, saves = training.get("eval_strategy", "no"), training.get("save_strategy", "steps")
     if evaluates != saves and saves != "best":
-        yield source.fault(("training", "load_best_model_at_end"),
-                           f"needs evaluation and saving together, but eval_strategy is {evaluates} and save_strategy "
-                           f"is {saves}", "set both to the same, for example steps")
+        yield source.fault(
+            ("training", "load_best_model_at_end"),
+            f"needs evaluation and saving together, but eval_strategy is {evaluates} and save_strategy is {saves}",
+            "set both to the same, for example steps",
+        )
     elif evaluates == "steps":
         every = training.get("eval_steps", training.get("logging_steps", 500))
         save = training.get("save_steps", 500)
         if isinstance(every, int) and isinstance(save, int) and every and save % every:
-            yield source.fault(("training", "save_steps"), f"is not a multiple of eval_steps ({every}), so some "
-                               "checkpoints would have no score", f"write {every * max(1, round(save / every))}")
+            yield source.fault(
+                ("training", "save_steps"),
+                f"is not a multiple of eval_steps ({every}), so some checkpoints would have no score",
+                f"write {every * max(1, round(save / every))}",
+            )
 
 
 def _lab(source: Source) -> Iterator[Fault]:
     for number, name in enumerate(source.get(("lab", "compare")) or []):
         if name not in METHODS and name != "qlora":
-            yield source.fault(("lab", "compare", number), "there is no such method",
-                               "choose from: " + ", ".join([*METHODS, "qlora"]))
+            yield source.fault(
+                ("lab", "compare", number), "there is no such method", "choose from: " + ", ".join([*METHODS, "qlora"])
+            )

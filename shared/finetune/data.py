@@ -89,8 +89,10 @@ def prompt_of(row: Mapping[str, Any], dataset: DatasetSection) -> str:
         return before.format_map(_cut(row, dataset))
     if dataset.text_field in row:
         return prompt_of_text(str(row[dataset.text_field]), dataset)
-    raise DataError(f"the input has no column {dataset.text_field!r}; it has {', '.join(map(str, row))}",
-                    cure=f"name the column {dataset.text_field!r}")
+    raise DataError(
+        f"the input has no column {dataset.text_field!r}; it has {', '.join(map(str, row))}",
+        cure=f"name the column {dataset.text_field!r}",
+    )
 
 
 def prompt_of_text(text: str, dataset: DatasetSection) -> str:
@@ -101,15 +103,18 @@ def prompt_of_text(text: str, dataset: DatasetSection) -> str:
     if dataset.input_template:
         return dataset.input_template.replace("{text}", text)
     if marker:
-        raise DataError(f"the input does not hold the response marker {marker!r}",
-                        cure="end it with the marker, or set dataset.input_template, for example "
-                        f"\"### Human: {{text}}{marker}\"")
+        raise DataError(
+            f"the input does not hold the response marker {marker!r}",
+            cure=f'end it with the marker, or set dataset.input_template, for example "### Human: {{text}}{marker}"',
+        )
     before, _ = around_response(dataset)
     names = list(dict.fromkeys(_names(before)))
     if len(names) == 1:
         return before.format_map(_cut({names[0]: text}, dataset))
-    raise DataError(f"the prompt needs the columns {', '.join(names)}, the input is one text",
-                    cure="give a jsonl or csv file with these columns, or set dataset.input_template")
+    raise DataError(
+        f"the prompt needs the columns {', '.join(names)}, the input is one text",
+        cure="give a jsonl or csv file with these columns, or set dataset.input_template",
+    )
 
 
 def response_of(row: Mapping[str, Any], dataset: DatasetSection) -> str:
@@ -135,8 +140,10 @@ def _load(dataset: DatasetSection, role: str, split: str) -> Dataset:
         return _folder(path, split)
     if path.suffix in SUFFIXES:
         if not path.is_file():
-            raise DataError(f"there is no file {name}", cure="check dataset.name; paths are relative to the folder the "
-                            "command runs in")
+            raise DataError(
+                f"there is no file {name}",
+                cure="check dataset.name; paths are relative to the folder the command runs in",
+            )
         return _file(path, role, dataset)
     return _hub(dataset, split)
 
@@ -180,8 +187,10 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def _folder(folder: Path, split: str) -> Dataset:
     found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
     if split not in found:
-        raise DataError(f"{folder} has no split {split!r}; it has: {', '.join(found) or 'no data files'}",
-                        cure=f"add {split}.jsonl, or set the split names in dataset:")
+        raise DataError(
+            f"{folder} has no split {split!r}; it has: {', '.join(found) or 'no data files'}",
+            cure=f"add {split}.jsonl, or set the split names in dataset:",
+        )
     return _read(found[split])
 
 
@@ -201,12 +210,15 @@ def _hub(dataset: DatasetSection, split: str) -> Dataset:
     try:
         return load_dataset(dataset.name, dataset.config, split=split, revision=dataset.revision)
     except ValueError as error:
-        raise DataError(f"{dataset.name}: {error}", cure="set dataset.config or the split names to one of these")\
-            from error
+        raise DataError(
+            f"{dataset.name}: {error}", cure="set dataset.config or the split names to one of these"
+        ) from error
     except Exception as error:  # offline, missing and gated come as a dozen classes of three libraries
-        raise DataError(f"the data set {dataset.name!r} can't be loaded: {error}",
-                        cure="check the name and the network; without the Hub use a local file, fetched:reuters-r8 "
-                        "(peft-labs fetch-models) or a tiny:<task>") from error
+        raise DataError(
+            f"the data set {dataset.name!r} can't be loaded: {error}",
+            cure="check the name and the network; without the Hub use a local file, fetched:reuters-r8 "
+            "(peft-labs fetch-models) or a tiny:<task>",
+        ) from error
 
 
 # -- rows to texts ----------------------------------------------------------------------------------------------------
@@ -227,13 +239,15 @@ def around_response(dataset: DatasetSection) -> tuple[str, str]:
     mark = "{" + (dataset.response_field or _names(template)[-1])
     start = template.rindex(mark)
     before = template[:start].rstrip(" \t")
-    return before, template[len(before):]
+    return before, template[len(before) :]
 
 
 def _check_columns(columns: list[str], dataset: DatasetSection) -> None:
     if "messages" in columns and not dataset.prompt_template:
-        raise DataError(f"{dataset.name}: chat messages are not supported yet",
-                        cure="use a data set with text columns and a prompt_template")
+        raise DataError(
+            f"{dataset.name}: chat messages are not supported yet",
+            cure="use a data set with text columns and a prompt_template",
+        )
     needed = _names(dataset.prompt_template) if dataset.prompt_template else [dataset.text_field]
     _check_names([*needed, *dataset.max_words], columns, dataset.name)
 
@@ -241,8 +255,8 @@ def _check_columns(columns: list[str], dataset: DatasetSection) -> None:
 def _check_names(needed: list[str], columns: list[str], where: str) -> None:
     for name in needed:
         if name not in columns:
-            raise DataError(f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}",
-                            cure=did_you_mean(name, columns))
+            found = f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}"
+            raise DataError(found, cure=f"rename the column or the placeholder: {did_you_mean(name, columns)}")
 
 
 def _cut(row: Mapping[str, Any], dataset: DatasetSection) -> dict[str, Any]:
@@ -264,9 +278,11 @@ def _pair(row: Mapping[str, Any], dataset: DatasetSection, number: int | None) -
         text, marker = str(row[dataset.text_field]), dataset.response_marker or ""
         at = text.rfind(marker)
         if at < 0:
-            raise DataError(f"{where}: the response marker {marker!r} does not stand in it",
-                            cure="set dataset.response_marker to the text that stands before each answer")
-        prompt, completion = text[: at + len(marker)], text[at + len(marker):]
+            raise DataError(
+                f"{where}: the response marker {marker!r} does not stand in it",
+                cure="set dataset.response_marker to the text that stands before each answer",
+            )
+        prompt, completion = text[: at + len(marker)], text[at + len(marker) :]
     if not completion.strip():
         raise DataError(f"{where}: the response is empty", cure="remove the row; there is nothing to learn from it")
     return prompt, completion

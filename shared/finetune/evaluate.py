@@ -93,11 +93,9 @@ def score(
     Raises:
         ValueError: If the numbers of answers and references differ.
     """
-    right = [one.text.strip() == reference.strip()
-             for one, reference in zip(generations, references, strict=True)]
+    right = [one.text.strip() == reference.strip() for one, reference in zip(generations, references, strict=True)]
     pattern = re.compile(format_regex, re.DOTALL) if format_regex else None
-    formed = [one.ended and (pattern is None or pattern.fullmatch(one.text.strip()) is not None)
-              for one in generations]
+    formed = [one.ended and (pattern is None or pattern.fullmatch(one.text.strip()) is not None) for one in generations]
     number = len(right)
     return {"exact_match": sum(right) / max(number, 1), "format": sum(formed) / max(number, 1), "n": number}
 
@@ -116,11 +114,19 @@ def evaluate_rows(model: Any, tokenizer: Any, config: Config, split: str = "test
         rows = rows.select(range(settings.rows))
     pairs = to_prompt_completion(rows, config.dataset)
     prompts, references = list(pairs["prompt"]), [text.strip() for text in pairs["completion"]]
-    found = generate_answers(model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, settings.stop,
-                             progress)
-    answers = [{"prompt": prompt, "answer": one.text.strip(), "reference": reference, "ended": one.ended,
-                "right": one.text.strip() == reference}
-               for prompt, one, reference in zip(prompts, found, references, strict=True)]
+    found = generate_answers(
+        model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, settings.stop, progress
+    )
+    answers = [
+        {
+            "prompt": prompt,
+            "answer": one.text.strip(),
+            "reference": reference,
+            "ended": one.ended,
+            "right": one.text.strip() == reference,
+        }
+        for prompt, one, reference in zip(prompts, found, references, strict=True)
+    ]
     return {**score(found, references, settings.format_regex), "answers": answers}
 
 
@@ -134,14 +140,20 @@ def _answer_batch(model: Any, tokenizer: Any, ids: list[list[int]], max_new_toke
     input_ids = torch.tensor([[pad] * (width - len(one)) + one for one in ids], device=model.device)
     mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids], device=model.device)
     # A fresh configuration: the model's own may sample, and greedy answers have to be the same on each call
-    settings = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad,
-                                eos_token_id=sorted(ends) or None)
+    settings = GenerationConfig(
+        max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, eos_token_id=sorted(ends) or None
+    )
     criteria = StoppingCriteriaList([_StopTexts(tokenizer, stop, width)]) if stop else None
     with torch.no_grad():
         # use_model_defaults=False: else transformers takes do_sample=False for "not set" and follows a model whose own
         # settings sample (Llama-2's do), so that "greedy" answers would be drawn at random
-        out = model.generate(input_ids=input_ids, attention_mask=mask, generation_config=settings,
-                             stopping_criteria=criteria, use_model_defaults=False)
+        out = model.generate(
+            input_ids=input_ids,
+            attention_mask=mask,
+            generation_config=settings,
+            stopping_criteria=criteria,
+            use_model_defaults=False,
+        )
     return [_cut(tokenizer, row, ends, stop) for row in out[:, width:].tolist()]
 
 
@@ -210,8 +222,10 @@ def _report(args: argparse.Namespace) -> str:
         found = evaluate_rows(model, tokenizer, config, args.split, progress)
     if args.output_file:
         write_json(Path(args.output_file), {"model_path": args.model_path, "split": args.split, **found})
-    return (f"{config.task_name}, {args.split} split, {found['n']} rows: exact match {found['exact_match']:.1%}, "
-            f"right format {found['format']:.1%}")
+    return (
+        f"{config.task_name}, {args.split} split, {found['n']} rows: exact match {found['exact_match']:.1%}, "
+        f"right format {found['format']:.1%}"
+    )
 
 
 def majority(references: Iterable[str]) -> dict[str, Any]:

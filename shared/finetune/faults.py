@@ -42,9 +42,7 @@ class ConfigFaults(ConfigError):
     def __init__(self, file: str, faults: Iterable[Fault]):
         faults = sorted(set_of(faults), key=lambda fault: (fault.line, fault.key))
         number = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__(
-            f"{file}: {number}", tuple(faults), cure=f"peft-labs validate-config {file} shows them again"
-        )
+        super().__init__(f"{file}: {number}", tuple(faults), cure=f"peft-labs validate-config {file} shows them again")
 
 
 def set_of(faults: Iterable[Fault]) -> list[Fault]:

@@ -134,8 +134,11 @@ def answer_items(model: Any, tokenizer: Any, items: list[Item], settings: Any, p
     from shared.finetune.evaluate import generate_answers
 
     prompts = [item.prompt for item in items if item.prompt is not None]
-    found = iter(generate_answers(model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size,
-                                  settings.stop, progress))
+    found = iter(
+        generate_answers(
+            model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, settings.stop, progress
+        )
+    )
     rows = []
     for item in items:
         if item.prompt is None:

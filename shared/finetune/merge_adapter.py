@@ -27,9 +27,24 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
-KEPT = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-        "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model", "tokenizer.model",
-        "chat_template.jinja", "chat_template.json", "LICENSE", "LICENSE.txt", "NOTICE")
+KEPT = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "LICENSE",
+    "LICENSE.txt",
+    "NOTICE",
+)
 TOKENIZER = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges", "spiece", "chat_template")
 VERIFY_BYTES = 4e9  # models up to this size are loaded twice for the proof unless it is asked for or refused
 # How far the merged model's logits may be from the adapted one's, relative to the logits: rounding of the weights
@@ -111,23 +126,35 @@ def base_folder(config: Config) -> Path:
         from shared.finetune.models import hub_errors
 
         with hub_errors(config.model):
-            place = Path(snapshot_download(config.model.name_or_path, revision=config.model.revision,
-                                           token=True if config.model.use_auth_token else None,
-                                           allow_patterns=["*.safetensors", "*.safetensors.index.json", *KEPT]))
+            place = Path(
+                snapshot_download(
+                    config.model.name_or_path,
+                    revision=config.model.revision,
+                    token=True if config.model.use_auth_token else None,
+                    allow_patterns=["*.safetensors", "*.safetensors.index.json", *KEPT],
+                )
+            )
     if not any(place.glob("*.safetensors")):
-        raise ModelError(f"{config.model.name_or_path} holds no .safetensors files",
-                         cure="save the base with model.save_pretrained(folder) and name that folder")
+        raise ModelError(
+            f"{config.model.name_or_path} holds no .safetensors files",
+            cure="save the base with model.save_pretrained(folder) and name that folder",
+        )
     return place
 
 
 def _refuse_unmergeable(settings: dict[str, Any], place: Path) -> None:
     kind = settings.get("peft_type")
     if kind != "LORA":
-        raise ModelError(f"{place} is a {kind} adapter, which has no merge here: only LoRA's update is a matrix that "
-                         "can be added to a weight", cure="ship the adapter folder beside the base instead")
+        raise ModelError(
+            f"{place} is a {kind} adapter, which has no merge here: only LoRA's update is a matrix that "
+            "can be added to a weight",
+            cure="ship the adapter folder beside the base instead",
+        )
     if settings.get("trainable_token_indices"):
-        raise ModelError(f"{place} trains single token embeddings, which are not merged shard by shard",
-                         cure="use peft's merge_and_unload()")
+        raise ModelError(
+            f"{place} trains single token embeddings, which are not merged shard by shard",
+            cure="use peft's merge_and_unload()",
+        )
 
 
 def _refuse_quantized(base: Path) -> None:
@@ -137,7 +164,8 @@ def _refuse_quantized(base: Path) -> None:
             f"{base} is stored quantised: adding B·A would need its weights dequantised, changed and rounded to the "
             "same few values again, so the merged model would not be the adapted one",
             cure="name the 16-bit base in model.name_or_path (model.quantization may stay: it is not used here), merge "
-            "into that, and quantise the merged model")
+            "into that, and quantise the merged model",
+        )
 
 
 class _Patch:
@@ -169,9 +197,11 @@ class _Patch:
         tied = json.loads((base / "config.json").read_text(encoding="utf-8")).get("tie_word_embeddings", False)
         touched = [name for name in (*self.lora, *self.whole) if "embed" in name or "lm_head" in name or "wte" in name]
         if tied and touched:
-            raise ModelError(f"the adapter changes {touched[0]}, which this base shares between input and output: "
-                             "merging would change both", cure="leave embeddings and head out of target_modules, or "
-                             "use a base with tie_word_embeddings: false")
+            raise ModelError(
+                f"the adapter changes {touched[0]}, which this base shares between input and output: "
+                "merging would change both",
+                cure="leave embeddings and head out of target_modules, or use a base with tie_word_embeddings: false",
+            )
 
     def scale(self, module: str, rank: int) -> float:
         """alpha/r, or alpha/√r with rsLoRA, of one layer."""
@@ -193,8 +223,10 @@ class _Patch:
         if self.settings.get("fan_in_fan_out") or delta.shape != weight.shape:
             delta = delta.T  # GPT-2's Conv1D and embeddings store W transposed
         if delta.shape != weight.shape:
-            raise ModelError(f"{name} has shape {tuple(weight.shape)}, the adapter's update {tuple(delta.shape)}",
-                             cure="merge into the base that the adapter was trained on")
+            raise ModelError(
+                f"{name} has shape {tuple(weight.shape)}, the adapter's update {tuple(delta.shape)}",
+                cure="merge into the base that the adapter was trained on",
+            )
         merged = weight.float() + delta
         magnitude = f"{module}.lora_magnitude_vector"
         if magnitude in self.tensors.keys():  # noqa: SIM118 - safe_open is no dict
@@ -220,8 +252,10 @@ def _base_name(name: str, known: set[str], base: Path) -> str:
     for candidate in (plain, plain.partition(".")[2]):
         if candidate in known:
             return candidate
-    raise ModelError(f"the base {base.name} has no tensor {plain}, which the adapter changes",
-                     cure="merge into the base that the adapter was trained on (model.name_or_path)")
+    raise ModelError(
+        f"the base {base.name} has no tensor {plain}, which the adapter changes",
+        cure="merge into the base that the adapter was trained on (model.name_or_path)",
+    )
 
 
 def _shard_files(base: Path) -> list[Path]:
@@ -319,7 +353,8 @@ def _prove(report: MergeReport, config: Config, adapter: Path, merged: Path) -> 
         raise ModelError(
             f"the merged model is not the adapted one: its logits differ by {report.relative_error:.2g} of their size "
             f"({allowed:.0e} is allowed for {report.dtype}; the adapter's whole effect is {report.adapter_effect:.2g})",
-            cure="merge with --dtype float32: the adapter's effect may be below the rounding of fewer bits")
+            cure="merge with --dtype float32: the adapter's effect may be below the rounding of fewer bits",
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -332,10 +367,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="the YAML file that the adapter was trained with")
     parser.add_argument("--adapter_path", required=True, help="the adapter folder, or the run's folder")
     parser.add_argument("--output_path", required=True, help="folder for the merged model; replaced if it is there")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16", "auto"],
-                        help="number format of the merged weights (default: model.dtype; auto: as the base is stored)")
-    parser.add_argument("--verify", choices=["auto", "always", "never"], default="auto",
-                        help="compare logits with the unmerged model (auto: up to 4 GB)")
+    parser.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16", "float16", "auto"],
+        help="number format of the merged weights (default: model.dtype; auto: as the base is stored)",
+    )
+    parser.add_argument(
+        "--verify",
+        choices=["auto", "always", "never"],
+        default="auto",
+        help="compare logits with the unmerged model (auto: up to 4 GB)",
+    )
     parser.add_argument("overrides", nargs="*", help="key=value")
     args = parser.parse_args(argv)
     try:
@@ -351,14 +393,18 @@ def _run(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
     config = load_config(args.config, args.overrides)
     if config.model.quantization is not None:
-        say("note: the adapter was trained on a quantised base; it is merged into the unquantised one, which is close "
-            "to what it has seen, and not the same")
+        say(
+            "note: the adapter was trained on a quantised base; it is merged into the unquantised one, which is close "
+            "to what it has seen, and not the same"
+        )
     verify = {"auto": None, "always": True, "never": False}[args.verify]
     report = merge(config, args.adapter_path, args.output_path, args.dtype, verify)
     say(f"{report.layers} weights merged in {report.shards} file(s), {report.dtype}, {report.seconds:.1f} s")
     if report.verified:
-        say(f"verified: largest logit difference {report.max_error:.2g}, {report.relative_error:.1e} of the logits' "
-            f"size (the adapter changes them by {report.adapter_effect:.1e})")
+        say(
+            f"verified: largest logit difference {report.max_error:.2g}, {report.relative_error:.1e} of the logits' "
+            f"size (the adapter changes them by {report.adapter_effect:.1e})"
+        )
     else:
         say("not verified (the model is large, or --verify never): --verify always compares the logits")
     say(f"written to {args.output_path}")

@@ -37,8 +37,10 @@ def resolve(name: str) -> str:
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ModelError(f"the folder {name} holds no config.json, so it is not a model",
-                             cure="name the folder that holds config.json and the .safetensors files")
+            raise ModelError(
+                f"the folder {name} holds no config.json, so it is not a model",
+                cure="name the folder that holds config.json and the .safetensors files",
+            )
         return str(path)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.startswith("outputs/"):
         raise ModelError(f"there is no model folder {name}", cure="check model.name_or_path")
@@ -65,10 +67,11 @@ def load_base(
     section = config.model
     path = resolve(section.name_or_path)
     quantization = _quantization(section, quantized)
+    device = _device(config)
     with hub_errors(section):
-        model = _from_pretrained(path, section, quantization, dtype or section.dtype)
+        model = _from_pretrained(path, section, quantization, dtype or section.dtype, device)
     if quantization is None:
-        model.to(_device(config))
+        model.to(device)
     else:
         exact_4bit_on_cpu(model)
     tokenizer = load_tokenizer(section, path)
@@ -136,8 +139,10 @@ def find_weights(folder: Path) -> Path:
             return place
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}", cure="train first: peft-labs train --config …")
-    raise ModelError(f"{folder} holds neither adapter_config.json nor config.json",
-                     cure="name the folder that `peft-labs train` wrote, or its adapter/ part")
+    raise ModelError(
+        f"{folder} holds neither adapter_config.json nor config.json",
+        cure="name the folder that `peft-labs train` wrote, or its adapter/ part",
+    )
 
 
 def bits_and_bytes(section: Quantization) -> Any:
@@ -178,7 +183,9 @@ def _quantization(section: ModelSection, quantized: bool | None) -> Quantization
     return Quantization(load_in_4bit=True, bnb_4bit_compute_dtype=dtype)
 
 
-def _from_pretrained(path: str, section: ModelSection, quantization: Quantization | None, dtype: str) -> Any:
+def _from_pretrained(
+    path: str, section: ModelSection, quantization: Quantization | None, dtype: str, device: str
+) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -188,16 +195,20 @@ def _from_pretrained(path: str, section: ModelSection, quantization: Quantizatio
     if quantization is not None:
         _need_bitsandbytes()
         extra["quantization_config"] = bits_and_bytes(quantization)
-        extra["device_map"] = {"": _device(None)}
+        extra["device_map"] = {"": device}
     number = dtype if dtype == "auto" else getattr(torch, dtype)
-    return AutoModelForCausalLM.from_pretrained(path, dtype=number, use_safetensors=True, **extra,
-                                                **_hub_arguments(section))
+    return AutoModelForCausalLM.from_pretrained(
+        path, dtype=number, use_safetensors=True, **extra, **_hub_arguments(section)
+    )
 
 
 def _hub_arguments(section: ModelSection) -> dict[str, Any]:
     if section.trust_remote_code:
-        print(f"warning: trust_remote_code is true: Python code that comes with {section.name_or_path} runs with your "
-              "rights on this machine", file=sys.stderr)
+        print(
+            f"warning: trust_remote_code is true: Python code that comes with {section.name_or_path} runs with your "
+            "rights on this machine",
+            file=sys.stderr,
+        )
     found: dict[str, Any] = {"trust_remote_code": section.trust_remote_code}
     if section.revision:
         found["revision"] = section.revision
@@ -206,25 +217,25 @@ def _hub_arguments(section: ModelSection) -> dict[str, Any]:
     return found
 
 
-def _device(config: Config | None) -> str:
-    """Where the model goes: ``training.use_cpu`` wins, else CUDA, MPS, CPU, in this order."""
-    import torch
+def _device(config: Config) -> str:
+    """Where the model goes: ``training.use_cpu`` wins, else :func:`shared.machine.choose_device`."""
+    from shared.machine import choose_device
 
-    if config is not None and config.training.use_cpu:
+    if config.training.use_cpu:
         return "cpu"
-    if torch.cuda.is_available():
-        # each process of a distributed run has its own card
-        return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    device = choose_device().value
+    # each process of a distributed run has its own card
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}" if device == "cuda" else device
 
 
 def _need_bitsandbytes() -> None:
     import importlib.util
 
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError("model.quantization needs bitsandbytes, which is not installed",
-                         cure="pip install -r requirements.lock (it has no build for some systems: then remove "
-                         "model.quantization)")
+        raise ModelError(
+            "model.quantization needs bitsandbytes, which is not installed",
+            cure="pip install -r requirements.lock (it has no build for some systems: then remove model.quantization)",
+        )
 
 
 class hub_errors:
@@ -247,17 +258,28 @@ class hub_errors:
         text = " ".join(str(one) for one in chain)
         if "GatedRepoError" in names or "gated repo" in text:
             login = "" if self.login else ", and set model.use_auth_token: true"
-            raise ModelError(f"{self.name} is gated: its owner has to let you in",
-                             cure=f"ask on https://huggingface.co/{self.name}, run `hf auth login`{login}; or name an "
-                             "ungated model in model.name_or_path") from error
+            raise ModelError(
+                f"{self.name} is gated: its owner has to let you in",
+                cure=f"ask on https://huggingface.co/{self.name}, run `hf auth login`{login}; or name an "
+                "ungated model in model.name_or_path",
+            ) from error
         if "RepositoryNotFoundError" in names or "is not a valid model identifier" in text:
-            raise ModelError(f"there is no model {self.name} on the Hub (or it is private)",
-                             cure="check model.name_or_path; for a private one run `hf auth login`") from error
-        if names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout",
-                    "ReadTimeout"} or "couldn't connect" in text or "offline mode" in text.lower():
-            raise ModelError(f"{self.name} is not on this machine and the Hub is out of reach",
-                             cure="go online once, or use tiny:llama or fetched:smollm2-135m-instruct (peft-labs "
-                             "fetch-models)") from error
+            raise ModelError(
+                f"there is no model {self.name} on the Hub (or it is private)",
+                cure="check model.name_or_path; for a private one run `hf auth login`",
+            ) from error
+        if (
+            names
+            & {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "ConnectTimeout", "ReadTimeout"}
+            or "couldn't connect" in text
+            or "offline mode" in text.lower()
+        ):
+            raise ModelError(
+                f"{self.name} is not on this machine and the Hub is out of reach",
+                cure="go online once, or use tiny:llama or fetched:smollm2-135m-instruct (peft-labs fetch-models)",
+            ) from error
         if "SafetensorError" in names or "no file named model.safetensors" in text:
-            raise ModelError(f"the weights of {self.name} are damaged or not safetensors: {error}",
-                             cure="fetch or save the model again") from error
+            raise ModelError(
+                f"the weights of {self.name} are damaged or not safetensors: {error}",
+                cure="fetch or save the model again",
+            ) from error

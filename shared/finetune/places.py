@@ -45,8 +45,11 @@ def place_for(file: str | Path, config: Config, run_name: str = "cli") -> Place:
 def checkpoint_key(config: Config, seed: int) -> str:
     """Keeps trainings apart that must not resume from each other: a hash of what decides the weights."""
     decides = {name: value for name, value in config.given().items() if name not in ("evaluation", "lab")}
-    decides["training"] = {name: value for name, value in decides.get("training", {}).items()
-                           if name not in ("output_dir", "report_to", "disable_tqdm", "save_steps", "save_total_limit")}
+    decides["training"] = {
+        name: value
+        for name, value in decides.get("training", {}).items()
+        if name not in ("output_dir", "report_to", "disable_tqdm", "save_steps", "save_total_limit")
+    }
     return f"{config.peft.method}-seed{seed}-{fingerprint(decides)}"
 
 

@@ -34,33 +34,40 @@ def choose_precision(config: Config) -> Precision:
     Raises:
         HardwareError: If the configuration asks for what the device can't do.
     """
-    import torch
+    from shared.machine import choose_device
 
     training = config.training
-    cuda = torch.cuda.is_available() and not training.use_cpu
+    device = "cpu" if training.use_cpu else choose_device().value
+    cuda = device == "cuda"
     if training.fp16 and not cuda:
         raise HardwareError("training.fp16: true needs a CUDA GPU", cure="write training.fp16: false")
     if training.fp16:
         return Precision("fp16", "training.fp16 is true")
-    has, which = _bf16(cuda)
+    has, which = _bf16(device)
     if training.bf16 and cuda and not has:
         raise HardwareError(f"training.bf16: true, but {which}", cure="write training.fp16: true, bf16: false")
     if "bf16" in training.model_fields_set:
         return Precision("bf16" if training.bf16 else "fp32", f"training.bf16 is {str(training.bf16).lower()}")
     if config.model.name_or_path.startswith("tiny:"):
         return Precision("fp32", "a micro-model gains nothing from fewer bits")
-    return Precision("bf16", f"training.bf16 is not set, and {which}") if has else \
-        Precision("fp32", f"training.bf16 is not set, and {which}")
+    return (
+        Precision("bf16", f"training.bf16 is not set, and {which}")
+        if has
+        else Precision("fp32", f"training.bf16 is not set, and {which}")
+    )
 
 
-def _bf16(cuda: bool) -> tuple[bool, str]:
+def _bf16(device: str) -> tuple[bool, str]:
     import torch
 
-    if cuda:
+    if device == "cuda":
         has = torch.cuda.is_bf16_supported(including_emulation=False)
         return has, "this GPU has bfloat16" if has else "this GPU has no bfloat16 (it came with Ampere)"
-    if torch.backends.mps.is_available():
+    if device == "mps":
         return False, "bfloat16 on MPS is not used"
-    fast = [name for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-            if getattr(torch.cpu, name, lambda: False)()]
+    fast = [
+        name
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        if getattr(torch.cpu, name, lambda: False)()
+    ]
     return bool(fast), "this CPU has bfloat16 instructions" if fast else "this CPU has no bfloat16 instructions"

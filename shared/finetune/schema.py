@@ -28,54 +28,81 @@ class Quantization(Section):
     load_in_4bit: bool = Field(False, description="Store the frozen linear weights in 4 bits each.")
     load_in_8bit: bool = Field(False, description="Store the frozen linear weights in 8 bits each.")
     bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field(
-        "nf4", description="The 16 values a weight may take: nf4 suits normally distributed weights.")
+        "nf4", description="The 16 values a weight may take: nf4 suits normally distributed weights."
+    )
     bnb_4bit_use_double_quant: bool = Field(
-        True, description="Quantise the scale factors too: 0.127 instead of 0.5 extra bits per weight.")
+        True, description="Quantise the scale factors too: 0.127 instead of 0.5 extra bits per weight."
+    )
     bnb_4bit_compute_dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "bfloat16", description="The matrix products' number format; the weights are dequantised to it.")
+        "bfloat16", description="The matrix products' number format; the weights are dequantised to it."
+    )
 
 
 class ModelSection(Section):
     """``model:``: which base, and in which number format."""
 
-    name_or_path: str = Field(description="tiny:<name> (embedded), fetched:<name> (peft-labs fetch-models), a model "
-                              "folder, or a Hub id.")
+    name_or_path: str = Field(
+        description="tiny:<name> (embedded), fetched:<name> (peft-labs fetch-models), a model folder, or a Hub id."
+    )
     revision: str | None = Field(None, description="Hub branch, tag or commit; null is the main branch.")
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = Field(
-        "float32", description="Number format of the loaded weights [4, 2 or 2 bytes each; auto: as stored].")
+        "float32", description="Number format of the loaded weights [4, 2 or 2 bytes each; auto: as stored]."
+    )
     trust_remote_code: bool = Field(False, description="true runs Python code that comes with the model.")
-    use_auth_token: bool = Field(False, description="true uses your own Hub login (hf auth login) for gated models; "
-                                 "a token itself never stands in a file.")
+    use_auth_token: bool = Field(
+        False,
+        description="true uses your own Hub login (hf auth login) for gated models; "
+        "a token itself never stands in a file.",
+    )
     attn_implementation: Literal["eager", "sdpa", "flash_attention_2"] | None = Field(
-        None, description="Attention kernel; null lets transformers choose.")
+        None, description="Attention kernel; null lets transformers choose."
+    )
     quantization: Quantization | None = Field(None, description="4- or 8-bit storage of the frozen base (QLoRA).")
 
 
 class DatasetSection(Section):
     """``dataset:``: which rows, and how a row becomes a prompt and a completion."""
 
-    name: str = Field(description="tiny:<task>, fetched:<name>, a local .jsonl/.csv/.parquet file or a folder with "
-                      "one file per split, or a Hub id.")
+    name: str = Field(
+        description="tiny:<task>, fetched:<name>, a local .jsonl/.csv/.parquet file or a folder with "
+        "one file per split, or a Hub id."
+    )
     config: str | None = Field(None, description="The Hub data set's configuration (for example main for gsm8k).")
     revision: str | None = Field(None, description="Hub branch, tag or commit; null is the main branch.")
     train_split: str = Field("train", description="Split to train on.")
     eval_split: str = Field("validation", description="Split for the loss during training.")
     test_split: str = Field("test", description="Held-out split for the metrics at the end.")
-    holdout: float = Field(0.1, gt=0, lt=0.5, description="A single local file: the share of rows [0–0.5] that is "
-                           "held out for evaluation, and the same again for the test.")
+    holdout: float = Field(
+        0.1,
+        gt=0,
+        lt=0.5,
+        description="A single local file: the share of rows [0–0.5] that is "
+        "held out for evaluation, and the same again for the test.",
+    )
     max_train_rows: int | None = Field(None, ge=1, description="Train on this many rows, drawn with a fixed seed.")
     max_eval_rows: int | None = Field(None, ge=1, description="Evaluate the loss on this many rows.")
-    max_words: dict[str, int] = Field(default_factory=dict, description="Cut a column after this many words before "
-                                      "it goes into the template, for example {text: 80}.")
-    prompt_template: str | None = Field(None, description="The text of one example with {column} placeholders. All "
-                                        "before the response is prompt, the response is what is learnt.")
-    response_field: str | None = Field(None, description="The column with the response; null: the template's last "
-                                       "placeholder.")
-    response_marker: str | None = Field(None, description="For data with one text column: the prompt ends with the "
-                                        "last occurrence of this marker, the response follows.")
+    max_words: dict[str, int] = Field(
+        default_factory=dict,
+        description="Cut a column after this many words before it goes into the template, for example {text: 80}.",
+    )
+    prompt_template: str | None = Field(
+        None,
+        description="The text of one example with {column} placeholders. All "
+        "before the response is prompt, the response is what is learnt.",
+    )
+    response_field: str | None = Field(
+        None, description="The column with the response; null: the template's last placeholder."
+    )
+    response_marker: str | None = Field(
+        None,
+        description="For data with one text column: the prompt ends with the "
+        "last occurrence of this marker, the response follows.",
+    )
     text_field: str = Field("text", description="The text column that response_marker splits.")
-    input_template: str | None = Field(None, description="How inference wraps a bare text into a prompt, with "
-                                       "{text}; null: derived from prompt_template.")
+    input_template: str | None = Field(
+        None,
+        description="How inference wraps a bare text into a prompt, with {text}; null: derived from prompt_template.",
+    )
 
 
 class SftSection(Section):
@@ -83,19 +110,24 @@ class SftSection(Section):
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
-    max_length: int | None = Field(1024, ge=2, validation_alias=AliasChoices("max_length", "max_seq_length"),
-                                   description="Longest example [tokens]; the rest is cut off at the end. "
-                                   "(max_seq_length is accepted too.)")
+    max_length: int | None = Field(
+        1024,
+        ge=2,
+        validation_alias=AliasChoices("max_length", "max_seq_length"),
+        description="Longest example [tokens]; the rest is cut off at the end. (max_seq_length is accepted too.)",
+    )
     packing: bool = Field(False, description="Put several short examples into one sequence: less padding.")
     packing_strategy: Literal["bfd", "bfd_split", "wrapped"] = Field("bfd", description="How examples are packed.")
     eval_packing: bool | None = Field(None, description="Pack the evaluation rows too; null: as packing.")
-    completion_only_loss: bool = Field(True, description="Only the response's tokens count in the loss; false trains "
-                                       "on the prompt too.")
+    completion_only_loss: bool = Field(
+        True, description="Only the response's tokens count in the loss; false trains on the prompt too."
+    )
     loss_type: Literal["nll", "dft"] = Field("nll", description="Negative log-likelihood, or dynamic fine-tuning.")
     dataset_num_proc: int | None = Field(None, ge=1, description="Processes that tokenise.")
     shuffle_dataset: bool = Field(False, description="Shuffle the rows once before packing.")
-    pad_to_multiple_of: int | None = Field(None, ge=1, description="Pad to a multiple of so many tokens (8 or 64 "
-                                           "suits tensor cores).")
+    pad_to_multiple_of: int | None = Field(
+        None, ge=1, description="Pad to a multiple of so many tokens (8 or 64 suits tensor cores)."
+    )
     activation_offloading: bool = Field(False, description="Keep activations in CPU memory: slower, smaller.")
 
 
@@ -106,8 +138,11 @@ class EvaluationSection(Section):
     batch_size: int = Field(64, ge=1, description="Prompts generated at once.")
     rows: int | None = Field(200, ge=1, description="Rows of the test split that are answered; null: all.")
     stop: list[str] = Field(default_factory=list, description="Texts at which an answer is cut off.")
-    format_regex: str | None = Field(None, description="An answer has the right format when it ended by itself and "
-                                     "this regular expression matches all of it; null: it ended by itself.")
+    format_regex: str | None = Field(
+        None,
+        description="An answer has the right format when it ended by itself and "
+        "this regular expression matches all of it; null: it ended by itself.",
+    )
 
 
 class LatencySection(Section):
@@ -130,8 +165,10 @@ class LabSection(Section):
     ranks: list[int] = Field(default_factory=list, description="Ranks of the sweep.")
     compare: list[str] = Field(default_factory=list, description="Methods that are compared.")
     sweep_steps: int | None = Field(None, ge=1, description="Steps of one run of the sweep; null: as training.")
-    learning_rates: dict[str, float] = Field(default_factory=dict, description="Learning rates of the compared "
-                                             "methods where they differ from training.learning_rate.")
+    learning_rates: dict[str, float] = Field(
+        default_factory=dict,
+        description="Learning rates of the compared methods where they differ from training.learning_rate.",
+    )
     latency: LatencySection = Field(default_factory=LatencySection, description="What the latency cell measures.")
 
 

@@ -66,8 +66,12 @@ def sft_arguments(config: Config, output_dir: str | Path, seed: int = 0) -> SFTC
     precision = choose_precision(config).value
     cpu = _on_cpu(config)
     values |= {
-        "output_dir": str(output_dir), "seed": seed, "data_seed": values.get("data_seed"),
-        "bf16": precision == "bf16", "fp16": precision == "fp16", "use_cpu": cpu,
+        "output_dir": str(output_dir),
+        "seed": seed,
+        "data_seed": values.get("data_seed"),
+        "bf16": precision == "bf16",
+        "fp16": precision == "fp16",
+        "use_cpu": cpu,
         "report_to": values.get("report_to") or "none",
         "dataloader_pin_memory": values.get("dataloader_pin_memory", not cpu),
     }
@@ -80,7 +84,12 @@ def peft_config(config: Config) -> PeftConfig | None:
 
 
 def build_trainer(
-    config: Config, model: Any, tokenizer: Any, train_rows: Any, eval_rows: Any, args: SFTConfig,
+    config: Config,
+    model: Any,
+    tokenizer: Any,
+    train_rows: Any,
+    eval_rows: Any,
+    args: SFTConfig,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> AnswerLossTrainer:
     """The trainer of a configuration.
@@ -102,15 +111,25 @@ def build_trainer(
 
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=args.gradient_checkpointing)
     trainer = AnswerLossTrainer(
-        model=model, args=args, train_dataset=train_rows, eval_dataset=eval_rows, processing_class=tokenizer,
-        peft_config=peft_config(config), callbacks=list(callbacks),
+        model=model,
+        args=args,
+        train_dataset=train_rows,
+        eval_dataset=eval_rows,
+        processing_class=tokenizer,
+        peft_config=peft_config(config),
+        callbacks=list(callbacks),
     )
     return trainer
 
 
 def run(
-    config: Config, checkpoints: str | Path, seed: int | None = None, resume: Path | str | None = None,
-    callbacks: Sequence[TrainerCallback] = (), score: bool = True, progress: Any = None,
+    config: Config,
+    checkpoints: str | Path,
+    seed: int | None = None,
+    resume: Path | str | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+    score: bool = True,
+    progress: Any = None,
 ) -> TrainResult:
     """Train and score by a configuration; nothing is written but checkpoints.
 
@@ -145,8 +164,13 @@ def run(
     trainer = build_trainer(config, model, tokenizer, train_rows, eval_rows, args, callbacks)
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    metrics = {"seed": seed, "method": config.peft.method, "seconds": round(time.perf_counter() - start, 2),
-               "steps": trainer.state.global_step, **count(trainer.model)}
+    metrics = {
+        "seed": seed,
+        "method": config.peft.method,
+        "seconds": round(time.perf_counter() - start, 2),
+        "steps": trainer.state.global_step,
+        **count(trainer.model),
+    }
     result = TrainResult(metrics, trainer.state.log_history, trainer)
     if score and trainer.accelerator.is_main_process:
         scores = evaluate_rows(trainer.model, tokenizer, config, "test", progress)
@@ -193,8 +217,11 @@ def save_weights(model: Any, folder: Path) -> None:
     when it can't. Embeddings are saved when an adapter trains them, and never otherwise.
     """
     if hasattr(model, "peft_config"):
-        trained = any(key in str(getattr(one, "target_modules", "")) + str(getattr(one, "modules_to_save", ""))
-                      for one in model.peft_config.values() for key in ("embed", "lm_head", "wte"))
+        trained = any(
+            key in str(getattr(one, "target_modules", "")) + str(getattr(one, "modules_to_save", ""))
+            for one in model.peft_config.values()
+            for key in ("embed", "lm_head", "wte")
+        )
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=trained)
         return
     model.save_pretrained(folder, safe_serialization=True)
@@ -214,9 +241,9 @@ def _seed(config: Config, seed: int | None) -> int:
 
 
 def _on_cpu(config: Config) -> bool:
-    import torch
+    from shared.machine import choose_device
 
-    return config.training.use_cpu or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    return config.training.use_cpu or choose_device().value == "cpu"
 
 
 def _no_telemetry() -> None:
@@ -262,11 +289,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from datasets.utils.logging import disable_progress_bar
+
     from shared.finetune.config import load_config
     from shared.finetune.places import place_for
     from shared.finetune.precision import choose_precision
     from shared.finetune.progress import bar
 
+    disable_progress_bar()  # tokenising shows five bars otherwise; training has its own
     config = load_config(args.config, args.overrides)
     seed = _seed(config, args.seed)
     place = place_for(args.config, config, args.run_name)
@@ -291,8 +321,10 @@ def _train(args: argparse.Namespace) -> int:
 def _summary(result: TrainResult) -> str:
     found = result.metrics
     share = found["trainable"] / found["total"]
-    text = f"{found['steps']} steps in {found['seconds']:.0f} s; {found['trainable']:,} of {found['total']:,} " \
-           f"parameters trained ({share:.2%})"
+    text = (
+        f"{found['steps']} steps in {found['seconds']:.0f} s; {found['trainable']:,} of {found['total']:,} "
+        f"parameters trained ({share:.2%})"
+    )
     if "exact_match" in found:
         text += f"\nexact match {found['exact_match']:.1%}, right format {found['format']:.1%} (n={found['n']})"
     return f"{text}\nwritten to {result.path}"

@@ -70,11 +70,15 @@ class AnswerLossTrainer(SFTTrainer):
     def _note(self, inputs: dict[str, Any], logits: torch.Tensor, targets: torch.Tensor) -> None:
         """The two of SFTTrainer's metrics that come for free: answer-token accuracy and tokens seen."""
         mode = "train" if self.model.training else "eval"
-        counts = torch.stack([(logits.argmax(-1) == targets).sum(), torch.tensor(targets.numel(), device=logits.device)])
+        hits = logits.argmax(-1) == targets
+        counts = torch.stack([hits.sum(), torch.tensor(hits.numel(), device=hits.device)])
         right, number = self.accelerator.gather_for_metrics(counts[None]).sum(0).tolist()
         self._metrics[mode]["mean_token_accuracy"].append(right / number if number else 0.0)
         if mode == "train":
-            seen = inputs["attention_mask"].sum() if "attention_mask" in inputs else torch.tensor(
-                inputs["input_ids"].numel(), device=logits.device)
+            seen = (
+                inputs["attention_mask"].sum()
+                if "attention_mask" in inputs
+                else torch.tensor(inputs["input_ids"].numel(), device=logits.device)
+            )
             self._total_train_tokens += int(self.accelerator.gather_for_metrics(seen[None]).sum())
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]

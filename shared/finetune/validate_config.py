@@ -43,9 +43,11 @@ class Estimate:
     def __str__(self) -> str:
         parts = ", ".join(f"{name} {size:.3g}" for name, size in self.gigabytes.items())
         steps = "steps: by the number of rows" if self.steps is None else f"{self.steps:,} steps"
-        return (f"trains {self.trainable:,} of {self.total:,} parameters ({self.trainable / self.total:.3%}); "
-                f"memory [GB]: {parts}, together {sum(self.gigabytes.values()):.3g} without activations; {steps} "
-                f"(shapes from {self.source})")
+        return (
+            f"trains {self.trainable:,} of {self.total:,} parameters ({self.trainable / self.total:.3%}); "
+            f"memory [GB]: {parts}, together {sum(self.gigabytes.values()):.3g} without activations; {steps} "
+            f"(shapes from {self.source})"
+        )
 
 
 def shipped_configs() -> list[Path]:
@@ -107,8 +109,9 @@ def estimate(config: Config) -> Estimate | None:
     method = METHODS[config.peft.method]
     wrapped = _wrapped(model, method.peft_config(config.peft))
     counts = count(wrapped)
-    return Estimate(counts.trainable, counts.total, _gigabytes(config, base, linear, counts.trainable),
-                    _steps(config), source)
+    return Estimate(
+        counts.trainable, counts.total, _gigabytes(config, base, linear, counts.trainable), _steps(config), source
+    )
 
 
 def _reference(name: str) -> tuple[torch.nn.Module, str] | None:
@@ -168,10 +171,16 @@ def _target_faults(config: Config, file: str | Path) -> list[Fault]:
     found = meta_model(config) if isinstance(targets, list) else None
     if found is None:
         return []
-    names = {name.rsplit(".", 1)[-1] for name, _ in found[0].named_modules()} | \
-            {name for name, _ in found[0].named_modules()}
-    linear = sorted({name.rsplit(".", 1)[-1] for name, module in found[0].named_modules()
-                     if type(module).__name__ in ("Linear", "Conv1D")})
+    names = {name.rsplit(".", 1)[-1] for name, _ in found[0].named_modules()} | {
+        name for name, _ in found[0].named_modules()
+    }
+    linear = sorted(
+        {
+            name.rsplit(".", 1)[-1]
+            for name, module in found[0].named_modules()
+            if type(module).__name__ in ("Linear", "Conv1D")
+        }
+    )
     source = read_source(file)
     faults = []
     for number, target in enumerate(targets):
@@ -188,8 +197,11 @@ def schema_text() -> str:
     lines = []
     for name, field in Config.model_fields.items():
         lines.append(f"\n{name}: {field.description}")
-        sections = [field.annotation] if hasattr(field.annotation, "model_fields") else \
-            [one for one in getattr(field.annotation, "__args__", ()) if hasattr(one, "model_fields")]
+        sections = (
+            [field.annotation]
+            if hasattr(field.annotation, "model_fields")
+            else [one for one in getattr(field.annotation, "__args__", ()) if hasattr(one, "model_fields")]
+        )
         for section in sections:
             for key, part in section.model_fields.items():
                 default = "(required)" if part.is_required() else f"[{part.get_default(call_default_factory=True)!r}]"
@@ -234,8 +246,8 @@ def _check(file: Path, overrides: list[str]) -> bool:
             print(f"  {fault}")
         return True
     found = estimate(config)
-    print(f"{shown}: good\n  {found}" if found else f"{shown}: good (no estimate: {config.model.name_or_path} is not on "
-          "this machine)")
+    cost = f"\n  {found}" if found else f" (no estimate: {config.model.name_or_path} is not on this machine)"
+    print(f"{shown}: good{cost}")
     return False
 
 

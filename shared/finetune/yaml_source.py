@@ -113,14 +113,25 @@ def parse_source(text: str, file: str = "<text>") -> Source:
         if node is not None:
             source.lines[()] = node.start_mark.line + 1
             for path, line, first in _duplicates_and_lines(node, (), source.lines):
-                source.faults.append(Fault(file, line, dotted(path), None, f"the key stands twice (line {first} too)",
-                                           "keep one of the two"))
+                source.faults.append(
+                    Fault(
+                        file,
+                        line,
+                        dotted(path),
+                        None,
+                        f"the key stands twice (line {first} too)",
+                        "keep one of the two",
+                    )
+                )
             source.data = loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
-        cure = "indent with spaces, not with tabs" if "'\\t'" in str(error) else (
-            "check indentation, quotes and colons at this line; a value that holds ': ' or '#' needs quotes")
+        cure = (
+            "indent with spaces, not with tabs"
+            if "'\\t'" in str(error)
+            else ("check indentation, quotes and colons at this line; a value that holds ': ' or '#' needs quotes")
+        )
         source.faults.append(Fault(file, mark.line + 1 if mark else 1, "(syntax)", None, f"not YAML: {problem}", cure))
     finally:
         loader.dispose()
@@ -136,8 +147,9 @@ def apply_override(source: Source, text: str) -> None:
     """
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        source.faults.append(Fault(source.file, 0, text, None, "not an override", "write key=value, for example "
-                                   "training.max_steps=10"))
+        source.faults.append(
+            Fault(source.file, 0, text, None, "not an override", "write key=value, for example training.max_steps=10")
+        )
         return
     path = tuple(key.strip().split("."))
     here = source.data if isinstance(source.data, dict) else {}

@@ -19,29 +19,54 @@ class LoraSection(PeftSection):
     """``peft:`` for LoRA and QLoRA."""
 
     method: Literal["lora"]
-    lora_r: int = Field(8, ge=1, description="Rank r of the update B·A. Parameters grow linearly with it: "
-                        "r·(d_in + d_out) for each adapted matrix.")
-    lora_alpha: int | float = Field(16, gt=0, description="The update is scaled by alpha/r (alpha/√r with use_rslora). "
-                              "Doubling it doubles the update, much like a higher learning rate.")
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs that is zeroed in "
-                                "training [0–1]; against overfitting on small data.")
+    lora_r: int = Field(
+        8,
+        ge=1,
+        description="Rank r of the update B·A. Parameters grow linearly with it: "
+        "r·(d_in + d_out) for each adapted matrix.",
+    )
+    lora_alpha: int | float = Field(
+        16,
+        gt=0,
+        description="The update is scaled by alpha/r (alpha/√r with use_rslora). "
+        "Doubling it doubles the update, much like a higher learning rate.",
+    )
+    lora_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the adapter's inputs that is zeroed in "
+        "training [0–1]; against overfitting on small data.",
+    )
     target_modules: list[str] | str = Field(
-        "all-linear", description="Names of the linear layers that get an adapter; 'all-linear' is every linear layer "
-        "but the output head. More layers matter more than a higher rank (QLoRA).")
+        "all-linear",
+        description="Names of the linear layers that get an adapter; 'all-linear' is every linear layer "
+        "but the output head. More layers matter more than a higher rank (QLoRA).",
+    )
     bias: Literal["none", "all", "lora_only"] = Field("none", description="Which biases are trained too.")
-    use_rslora: bool = Field(False, description="Scale by alpha/√r instead of alpha/r, so that a large rank is not "
-                             "held back (rsLoRA, arXiv:2312.03732).")
-    use_dora: bool = Field(False, description="Train the weights' magnitude apart from their direction "
-                           "(DoRA, arXiv:2402.09353); slower per step.")
-    modules_to_save: list[str] | None = Field(None, description="Layers trained in full and stored with the adapter, "
-                                              "for example a new head.")
+    use_rslora: bool = Field(
+        False,
+        description="Scale by alpha/√r instead of alpha/r, so that a large rank is not "
+        "held back (rsLoRA, arXiv:2312.03732).",
+    )
+    use_dora: bool = Field(
+        False,
+        description="Train the weights' magnitude apart from their direction "
+        "(DoRA, arXiv:2402.09353); slower per step.",
+    )
+    modules_to_save: list[str] | None = Field(
+        None, description="Layers trained in full and stored with the adapter, for example a new head."
+    )
     layers_to_transform: list[int] | None = Field(None, description="Only these layers get adapters, counted from 0.")
-    rank_pattern: dict[str, int] = Field(default_factory=dict, description="Other ranks for single layers, by name "
-                                         "or regular expression.")
-    alpha_pattern: dict[str, int | float] = Field(default_factory=dict, description="Other alphas for single layers, by "
-                                            "name or regular expression.")
+    rank_pattern: dict[str, int] = Field(
+        default_factory=dict, description="Other ranks for single layers, by name or regular expression."
+    )
+    alpha_pattern: dict[str, int | float] = Field(
+        default_factory=dict, description="Other alphas for single layers, by name or regular expression."
+    )
     init_lora_weights: bool | Literal["gaussian", "pissa", "olora"] = Field(
-        True, description="true: A random (Kaiming uniform), B zero, so that training starts at the base model.")
+        True, description="true: A random (Kaiming uniform), B zero, so that training starts at the base model."
+    )
 
 
 def lora_config(section: LoraSection) -> LoraConfig:
