@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from shared.errors import PeftLabsError
+from shared.errors import PeftLabsError, RunError
 from shared.notebooks import (
     NotebookFailed,
     check_outputs,
@@ -18,8 +18,10 @@ from shared.notebooks import (
     notebooks_of,
     refresh_outputs,
     run_labs,
+    summary,
 )
 from shared.notebooks.runner import Run
+from shared.runs import RunFolder
 
 DEFAULT = Run()
 PARAMETERS = 'PROFILE = None\nSEED = 0\nRUN_NAME = "default"'
@@ -189,3 +191,35 @@ def test_the_labs_of_this_checkout_are_found_in_order() -> None:
         assert [notebook.stage for notebook in notebooks_of(name)] == sorted(
             path.stem for path in collect.lab_folder(name).glob("*.ipynb")
         ), f"{name} holds notebooks that are no stage"
+
+
+def test_the_summary_is_read_from_the_run_folder(checkout: Path) -> None:
+    run = RunFolder("Lab-X", "tiny", "default")
+    with pytest.raises(RunError, match="02-Train"):
+        summary("Lab-X")
+    scores = {"exact_match": 0.915, "format": 0.99, "n": 200}
+    metrics = {
+        "base": scores | {"exact_match": 0.05},
+        "majority": 0.12,
+        "lora": scores,
+        "sweep": [],
+        "trainable": 1234,
+        "total": 100_000,
+    }
+    with run.write("02-Train") as out:
+        out.save_json("metrics.json", metrics)
+    with run.write("04-Merge_and_Deploy") as out:
+        out.save_json("merge_error.json", {"fp32": 2.5e-6, "bf16": 0.03, "note": "text is left out"})
+        out.save_json("deployment.json", [{"variant": "merged", "p50_ms": 12.345}, {"variant": "int8", "size_mb": 1.5}])
+    text = summary("Lab-X")
+    for part in (
+        "91.5%",
+        "5.0%",
+        "12.0%",
+        "1,234 of 100,000 parameters = 1.23 %",
+        "2.5e-06",
+        "merged",
+        "p50 ms",
+        "12.3",
+    ):
+        assert part in text, text
