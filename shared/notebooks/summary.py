@@ -7,7 +7,8 @@ from typing import Any
 
 from shared.runs import RunFolder
 
-WIDTH = 100
+WIDTH = 110
+SHARES = ("exact match", "format")  # columns between 0 and 1, shown in per cent
 
 
 def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
@@ -26,12 +27,15 @@ def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
     """
     run = RunFolder(lab, profile, run_name)
     metrics, deployed = run.read("02-Train").json("metrics.json"), run.read("04-Merge_and_Deploy")
+    errors = deployed.json("merge_error.json")["logit_difference"]
     parts = [
         _table(f"{lab}, {profile} profile: held-out rows", list(_score_rows(metrics))),
         f"trainable: {metrics['trainable']:,} of {metrics['total']:,} parameters"
         f" = {100 * metrics['trainable'] / metrics['total']:.2f} %",
-        _table("merge: largest difference of a logit", _error_rows(deployed.json("merge_error.json"))),
-        _table("deployment", deployed.json("deployment.json")),
+        _table(
+            "merge: largest difference of a logit", [{"": name, "difference": value} for name, value in errors.items()]
+        ),
+        _table("deployment", deployed.json("deployment.json")["rows"]),
     ]
     return "\n" + "\n\n".join(parts) + "\n"
 
@@ -39,33 +43,34 @@ def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
 def _score_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """One row for the majority class, the frozen base and each trained method."""
     if "majority" in metrics:
-        yield {"": "most frequent answer", "exact match": f"{metrics['majority']:.1%}"}
+        yield {"": "most frequent answer", "exact match": metrics["majority"]}
     for name, scores in metrics.items():
         if isinstance(scores, Mapping) and "exact_match" in scores:
-            row = {"": "base, untrained" if name == "base" else name, "exact match": f"{scores['exact_match']:.1%}"}
-            yield row | ({"format": f"{scores['format']:.1%}"} if "format" in scores else {})
-
-
-def _error_rows(errors: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"": name, "difference": value} for name, value in errors.items() if isinstance(value, float)]
+            row = {"": "base, untrained" if name == "base" else name, "exact match": scores["exact_match"]}
+            yield row | ({"format": scores["format"]} if "format" in scores else {})
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as aligned text; columns are the keys of the first row and whatever later rows add."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text  # plain text: '[ms]' would be read as markup
 
     columns = list(dict.fromkeys(key for row in rows for key in row))
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " "), justify="left" if column == columns[0] else "right")
+        table.add_column(Text(column.replace("_", " ")), justify="left" if column == columns[0] else "right")
     for row in rows:
-        table.add_row(*(_cell(row.get(column, "")) for column in columns))
+        table.add_row(*(Text(_cell(column, row.get(column, ""))) for column in columns))
     console = Console(width=WIDTH, no_color=True)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()
 
 
-def _cell(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.1%}" if column in SHARES else f"{value:.3g}"
+    return str(value)
