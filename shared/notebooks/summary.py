@@ -27,14 +27,12 @@ def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
     """
     run = RunFolder(lab, profile, run_name)
     metrics, deployed = run.read("02-Train").json("metrics.json"), run.read("04-Merge_and_Deploy")
-    errors = deployed.json("merge_error.json")["logit_difference"]
+    differences = deployed.json("merge_error.json")["logit_difference"]
+    share = 100 * metrics["trainable"] / metrics["total"]
     parts = [
         _table(f"{lab}, {profile} profile: held-out rows", list(_score_rows(metrics))),
-        f"trainable: {metrics['trainable']:,} of {metrics['total']:,} parameters"
-        f" = {100 * metrics['trainable'] / metrics['total']:.2f} %",
-        _table(
-            "merge: largest difference of a logit", [{"": name, "difference": value} for name, value in errors.items()]
-        ),
+        f"trainable: {metrics['trainable']:,} of {metrics['total']:,} parameters = {share:.2f} %",
+        _table("merge: largest difference of a logit", [{"": k, "difference": v} for k, v in differences.items()]),
         _table("deployment", deployed.json("deployment.json")["rows"]),
     ]
     return "\n" + "\n\n".join(parts) + "\n"
