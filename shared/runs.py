@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
 import shutil
@@ -295,9 +296,11 @@ class RunFolder:
                 )
             if sha != entry["sha256"]:
                 raise RunError(f"{where} is damaged: its SHA-256 is not the manifest's", cure=self._again(stage))
-        for path in place.rglob("*"):
+        # os.walk and not rglob: it does not mind a folder that a writer swaps away in this moment
+        found = [Path(folder, name) for folder, _, names in os.walk(place) for name in names]
+        for path in (path for path in found if path.suffix in run_files.PICKLES):
             name = path.relative_to(place).as_posix()
-            if path.suffix in run_files.PICKLES and name not in listed:
+            if name not in listed:
                 raise RunError(
                     f"{self.label(stage)}/{name} was put there later; a pickle can run code when it is loaded",
                     cure=f"remove it, or {self._again(stage)}",

@@ -30,7 +30,7 @@ def png(figure: Figure) -> bytes:
 
 
 def bundle(figure: Figure, alt: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """What a notebook's output is made of: data and metadata; nbconvert turns ``alt`` into the image's attribute.
+    """What a notebook's output is made of: data and metadata; for HTML see :mod:`shared.plotting.export`.
 
     Raises:
         ValueError: If the alternative text is empty.
