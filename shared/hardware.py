@@ -158,7 +158,7 @@ def preflight(lab: Lab | None = None) -> Preflight:
     dtype = choose_dtype(device)
     need = getattr(getattr(lab, "config", None), "lab", None)
     rows = _lab_rows(lab, need) if lab is not None else []
-    rows += [Row("device", str(device.value), device.reason), Row("number format", str(dtype.value), dtype.reason)]
+    rows += [Row("device", str(device.value), device.reason), _dtype_row(dtype, lab)]
     rows += [_four_bit_row(device, lab), *_gpu_rows(need), _ram_row(need), _disk_row(need), _cores_row()]
     rows += [_hub_row(lab), _python_row(), *_version_rows()]
     rows += [Row(topic, value, private=True) for topic, value in machine.identity().items()]
@@ -191,6 +191,17 @@ def source(name: str) -> str:
     return "local" if Path(name).expanduser().exists() else "hub"
 
 
+def _dtype_row(dtype: Choice, lab: Lab | None) -> Row:
+    wanted = getattr(lab.config.model, "dtype", None) if lab is not None else None
+    if wanted in (None, "auto", dtype.value):
+        return Row("number format", str(dtype.value), dtype.reason)
+    reason = f"as configured; chosen for this device it would be {dtype.value}: {dtype.reason}"
+    if wanted == "bfloat16" and dtype.value == "float16":  # a GPU before Ampere
+        cure = "set model.dtype (and bnb_4bit_compute_dtype) to float16, and training.fp16 instead of training.bf16"
+        return Row("number format", wanted, reason, ok=None, cure=cure)
+    return Row("number format", wanted, reason)
+
+
 def _source_row(topic: str, name: str) -> Row:
     kind = source(name)
     if kind == "embedded":
@@ -199,7 +210,7 @@ def _source_row(topic: str, name: str) -> Row:
         return Row(topic, Path(name).name, "a local file or folder")
     if kind == "fetched":
         return _fetched_row(topic, name)
-    if _cached(name):
+    if _cached(name, topic):
         return Row(topic, name, "from the Hub; it is in the cache already")
     return Row(topic, name, "from the Hub: it will be downloaded")
 
@@ -214,11 +225,13 @@ def _fetched_row(topic: str, name: str) -> Row:
     return Row(topic, name, "fetched before; nothing is downloaded")
 
 
-def _cached(name: str) -> bool:
-    try:
-        from huggingface_hub import try_to_load_from_cache
+def _cached(name: str, topic: str = "model") -> bool:
+    """Whether the Hub's cache holds a model's configuration, or a data set's page."""
+    from huggingface_hub import try_to_load_from_cache
 
-        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    file, kind = ("config.json", "model") if topic == "model" else ("README.md", "dataset")
+    try:
+        return isinstance(try_to_load_from_cache(name, file, repo_type=kind), str)
     except ValueError:  # not a name that the Hub could have
         return False
 
@@ -229,8 +242,10 @@ def _gated_row(model: str, text: str) -> Row:
     wording = text or "ask for access on the model's page on the Hub, then log in with `hf auth login`"
     if _cached(model):
         return Row("gated model", model, "gated, but it is in the cache already")
-    login = "a Hub login is stored" if get_token() else "no Hub login is stored"
-    return Row("gated model", model, f"its owners grant access on request; {login}", ok=None, cure=wording)
+    text = "its owners grant access on request; "
+    if get_token():
+        return Row("gated model", model, text + "a Hub login is stored", ok=None, cure=wording)
+    return Row("gated model", model, text + "no Hub login is stored", ok=False, cure=wording)
 
 
 def _other_profile() -> str:
@@ -293,8 +308,8 @@ def _four_bit_row(device: Choice, lab: Lab | None) -> Row:
 
 
 def _hub_row(lab: Lab | None) -> Row:
-    names = [] if lab is None else [lab.config.model.name_or_path, lab.config.dataset.name]
-    missing = [name for name in names if source(name) == "hub" and not _cached(name)]
+    names = {} if lab is None else {"model": lab.config.model.name_or_path, "data": lab.config.dataset.name}
+    missing = [name for topic, name in names.items() if source(name) == "hub" and not _cached(name, topic)]
     if lab is not None and not missing and not machine.hub_offline():
         return Row("Hugging Face Hub", "not asked", "nothing has to be downloaded from it")
     answer = hub_reachable()

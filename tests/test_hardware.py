@@ -199,12 +199,13 @@ def test_tiny_is_ready_and_says_what_it_costs(monkeypatch):
     assert report.verdict.startswith("Ready")
 
 
-def test_full_without_gpu_and_hub_lists_everything_that_is_missing():
+def test_full_without_gpu_and_hub_lists_everything_that_is_missing(monkeypatch):
     wanted = lab("meta-llama/Llama-2-7b-hf", "timdettmers/openassistant-guanaco", profile="full", gpu_gb=16, ram_gb=64,
                  disk_gb=500, gated=True, gated_help="ask on its page; or take an open model")  # fmt: skip
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     report = hardware.preflight(wanted)
     assert not report.ok
-    assert {r.topic for r in report.rows if r.ok is False} == {"GPU", "RAM", "disk", "Hugging Face Hub"}
+    assert {r.topic for r in report.rows if r.ok is False} == {"GPU", "RAM", "disk", "Hugging Face Hub", "gated model"}
     assert row(report, "gated model").cure == "ask on its page; or take an open model"
     with pytest.raises(HardwareError) as caught:
         report.require()
@@ -237,9 +238,38 @@ def test_fetched_models_say_how_to_get_them(monkeypatch):
 def test_a_hub_model_needs_the_hub_only_if_it_is_not_cached(monkeypatch):
     wanted = lab("some/model", "tiny:guanaco", profile="laptop")
     assert row(hardware.preflight(wanted), "Hugging Face Hub").ok is False
-    monkeypatch.setattr(hardware, "_cached", lambda name: True)
+    monkeypatch.setattr(hardware, "_cached", lambda name, topic: True)
     report = hardware.preflight(wanted)
     assert report.ok and "in the cache already" in row(report, "model").reason
+
+
+def test_a_stored_login_is_enough_to_try_a_gated_model(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "some token")
+    line = row(hardware.preflight(lab("some/model", gated=True)), "gated model")
+    assert line.ok is None and "some token" not in str(line)
+
+
+def test_data_sets_are_looked_up_as_data_sets(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "datasets--some--data" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "README.md").write_text("x")
+    (tmp_path / "datasets--some--data" / "refs").mkdir()
+    (tmp_path / "datasets--some--data" / "refs" / "main").write_text("abc")
+    assert hardware._cached("some/data", "data") and not hardware._cached("some/data", "model")
+    assert not hardware._cached("no such name!!", "model")
+
+
+def test_configured_number_format_against_the_gpus(monkeypatch):
+    wanted = lab()
+    wanted.config.model.dtype = "bfloat16"
+    monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("float16", "an old GPU"))
+    line = row(hardware.preflight(wanted), "number format")
+    assert (line.value, line.ok) == ("bfloat16", None) and "model.dtype" in line.cure
+    monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("bfloat16", "a new GPU"))
+    assert row(hardware.preflight(wanted), "number format").ok is True
 
 
 def test_four_bit_config_on_a_machine_without_it_stops(monkeypatch):
