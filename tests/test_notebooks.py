@@ -140,8 +140,12 @@ def test_unknown_names_are_refused_before_anything_runs(lab: Path, arguments: di
     assert not (lab.parent / "runs").exists()
 
 
-def test_outputs_are_stored_with_a_fingerprint_and_without_traces_of_the_run(lab: Path) -> None:
-    make_notebook(lab / "01-Setup.ipynb", "print('a\\rb')\nprint('c')", "1 + 1")
+def test_outputs_are_stored_with_a_fingerprint_and_without_traces_of_the_run(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEFT_LABS_PROFILE", "laptop")
+    nobody = "import os\nassert PROFILE is None and 'PEFT_LABS_PROFILE' not in os.environ"
+    make_notebook(lab / "01-Setup.ipynb", "print('a\\rb')\nprint('c')", nobody)
     (lab / "02-Train.ipynb").unlink()
     notebook = notebooks_of("Lab-X")[0]
     assert "no stored outputs" in str(check_outputs(notebook)[0])

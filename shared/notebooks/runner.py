@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import PeftLabsError
+from shared.labs import PROFILES
 from shared.notebooks.collect import Notebook, fingerprint, labs_with_notebooks, notebooks_of, shown
 from shared.paths import repo_root, runs_root
 from shared.runs import RunFolder
 
-PROFILES = ("tiny", "laptop", "full")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -247,7 +247,7 @@ def _execute(notebook: Notebook, copy: Path, run: Run, progress: Progress) -> No
         progress.step(index)
 
     copy.parent.mkdir(parents=True, exist_ok=True)
-    with _environment(run.profile):
+    with _environment(run):
         try:
             papermill.execute_notebook(
                 notebook.path, copy, run.parameters, engine_name=_engine(), kernel_name="python3", language="python",
@@ -305,16 +305,26 @@ def _engine() -> str:
 
 
 @contextmanager
-def _environment(profile: str) -> Iterator[None]:
+def _environment(run: Run) -> Iterator[None]:
     """What a notebook's process inherits; everything is put back afterwards."""
-    wanted = {"PEFT_LABS_PROFILE": profile, "TOKENIZERS_PARALLELISM": "false"}
-    if profile == "tiny":
+    wanted: dict[str, str | None] = {"TOKENIZERS_PARALLELISM": "false"}
+    if run.profile == "tiny":
         # The tiny models are too small to gain from more than two threads, and no download may happen.
         wanted |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
+    if not run.inject:
+        wanted["PEFT_LABS_PROFILE"] = None  # exactly as it stands: nobody but the notebook chooses
     before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    _set(wanted)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    """Set environment variables; ``None`` removes one."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
