@@ -100,11 +100,14 @@ def _checked(source: Source) -> Config:
     faults, config = list(source.faults), None
     if source.data is not None or not faults:
         if isinstance(source.data, dict):
+            between = cross_checks(source)
             try:
                 config = Config.model_validate(source.data)
             except ValidationError as error:
-                faults += _faults_of(error, source)
-            faults += cross_checks(source)
+                # a fault between keys says more than "should be a boolean" about the same key
+                known = {fault.key for fault in between}
+                faults += [fault for fault in _faults_of(error, source) if fault.key not in known]
+            faults += between
         else:
             faults.append(source.fault((), "not a configuration", "write sections such as model:, peft:, dataset:"))
     if faults:
@@ -168,13 +171,13 @@ def _section_at(loc: tuple) -> type | None:
 
 def _unknown_key_cure(path: tuple, loc: tuple) -> str:
     section = _section_at(loc)
-    cure = did_you_mean(str(path[-1]), getattr(section, "model_fields", {}))
-    if not cure.startswith("did you mean"):
-        for name, field in Config.model_fields.items():
-            keys = getattr(field.annotation, "model_fields", {})
-            if path[-1] in keys:
-                return f"it belongs under {name}:"
-    return cure
+    own = getattr(section, "model_fields", {})
+    for name, field in Config.model_fields.items():
+        sections = (field.annotation, *getattr(field.annotation, "__args__", ()))
+        keys = {key for one in sections for key in getattr(one, "model_fields", {})}
+        if path[-1] in keys and path[-1] not in own and path[0] != name:
+            return f"it belongs under {name}:"
+    return did_you_mean(str(path[-1]), own)
 
 
 def _described(path: tuple) -> str:

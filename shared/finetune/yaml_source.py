@@ -16,6 +16,7 @@ import yaml
 
 from shared.finetune.faults import Fault
 
+SECRETS = ("use_auth_token", "hub_token", "push_to_hub_token")  # their values are never shown
 Path_ = tuple  # a key's path: ("training", "learning_rate") or ("peft", "target_modules", 0)
 
 
@@ -62,6 +63,8 @@ class Source:
     def fault(self, path: Path_, message: str, cure: str = "", value: Any = ...) -> Fault:
         """A fault at a key, with its line and value."""
         shown = self.get(path) if value is ... else value
+        if path and path[-1] in SECRETS and isinstance(shown, str):
+            shown = "(hidden)"
         return Fault(self.file, self.line(path), dotted(path), shown, message, cure)
 
     def get(self, path: Path_, default: Any = None) -> Any:
@@ -159,7 +162,9 @@ def apply_override(source: Source, text: str) -> None:
             here[step] = {}
         here = here[step]
     try:
-        here[path[-1]] = yaml.load(value, Yaml12Loader)  # noqa: S506 - a SafeLoader subclass
+        read = yaml.load(value, Yaml12Loader)  # noqa: S506 - a SafeLoader subclass
+        # "###" would be a comment in a file; on the command line it is a text
+        here[path[-1]] = value if read is None and value.strip().startswith("#") else read
     except yaml.YAMLError as error:
         source.faults.append(Fault(source.file, 0, key, value, f"the value is not YAML: {error}", "quote it"))
     source.lines[path] = 0
