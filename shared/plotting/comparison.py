@@ -27,7 +27,7 @@ def bars(
         title: Title; default none.
         references: Name -> value, drawn as vertical lines (majority class, for example).
         form: How numbers are written.
-        log: Logarithmic axis.
+        log: Logarithmic axis; for values that lie orders of magnitude apart.
     """
     parts = {name: [value] if isinstance(value, (int, float)) else list(value) for name, value in values.items()}
     means = [statistics.fmean(part) for part in parts.values()]
@@ -41,7 +41,8 @@ def bars(
             if deviation:
                 axes.errorbar(mean, place, xerr=deviation, color="black", capsize=3, linewidth=1.2)
             text = form.format(mean) + (f" ± {form.format(deviation)}" if deviation else "")
-            axes.annotate(text, (mean + deviation, place), (5, 0), textcoords="offset points", va="center", fontsize=9,
+            at = mean + deviation if mean > 0 or not log else min(m for m in [*means, 1.0] if m > 0) / 10
+            axes.annotate(text, (at, place), (5, 0), textcoords="offset points", va="center", fontsize=9,
                           bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
         for i, (name, value) in enumerate((references or {}).items(), start=1):
             axes.axvline(value, color="black", linestyle=DASHES[i % 7], linewidth=1.2, label=name)
@@ -49,8 +50,9 @@ def bars(
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
         axes.set(xlabel=xlabel, title=title)
-        if log:
-            axes.set_xscale("log")
+        if log:  # a zero has no place on it; its number stands at the left edge
+            positive = [mean for mean in means if mean > 0] or [1.0]
+            axes.set(xscale="log", xlim=(min(positive) / 10, max(positive) * 10))
         else:
             axes.set_xlim(0, 1.25 * max(m + s for m, s in zip(means, spread, strict=True)) or 1)
         if references:
