@@ -5,8 +5,9 @@ from __future__ import annotations
 from shared.checks.lab01_inference import diagnose, p_value, pad_left, penalise
 from shared.checks.lab01_merge import applied, exports, merge_or_attach, name_the_fault, round_bf16
 from shared.checks.lab01_setup import broken_model, build_labels, repair, shortest_limit, training_bytes
+from shared.checks.lab01_train import bits_per_weight, leaks, lora_weights, same_scale, update_growth
 
 __all__ = [
-    "applied", "broken_model", "build_labels", "diagnose", "exports", "merge_or_attach", "name_the_fault", "p_value",
-    "pad_left", "penalise", "repair", "round_bf16", "shortest_limit", "training_bytes",
+    "applied", "bits_per_weight", "broken_model", "build_labels", "diagnose", "exports", "leaks", "lora_weights", "merge_or_attach", "name_the_fault", "p_value",
+    "pad_left", "penalise", "repair", "round_bf16", "same_scale", "shortest_limit", "training_bytes", "update_growth",
 ]  # fmt: skip
