@@ -55,6 +55,11 @@ class Run:
         return runs_root().resolve() / "_executed" / lab / self.profile / self.run_name
 
 
+def clock(seconds: float) -> str:
+    """A duration as minutes:seconds."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
 @dataclass
 class Progress:
     """One line for one notebook: rewritten on a terminal while it runs, written once elsewhere.
@@ -71,8 +76,7 @@ class Progress:
     began: float = field(default_factory=time.monotonic)
 
     def line(self, done: int, word: str) -> str:
-        minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
-        return f"  {self.label:<42} {done:>3}/{self.total} cells  {minutes:>2}:{seconds:02d}  {word}"
+        return f"  {self.label:<42} {done:>3}/{self.total} cells  {clock(time.monotonic() - self.began):>5}  {word}"
 
     def step(self, done: int) -> None:
         if self.live:
@@ -120,7 +124,10 @@ def run_labs(
         f"{count} {'notebook' if count == 1 else 'notebooks'} on the {profile} profile, seed {seed}, run {run_name!r}",
         flush=True,
     )
-    return _in_parallel(plan, run, jobs) if jobs > 1 and len(plan) > 1 else _one_by_one(plan, run)
+    began = time.monotonic()
+    copies = _in_parallel(plan, run, jobs) if jobs > 1 and len(plan) > 1 else _one_by_one(plan, run)
+    print(f"all executed without an error in {clock(time.monotonic() - began)} (minutes:seconds)", flush=True)
+    return copies
 
 
 def _one_by_one(plan: Mapping[str, list[Notebook]], run: Run) -> dict[str, list[Path]]:
