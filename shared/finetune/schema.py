@@ -149,7 +149,7 @@ class LatencySection(Section):
     """``lab.latency``: the grid that the latency measurement walks."""
 
     batch_sizes: list[int] = Field(default_factory=list, description="Prompts at once.")
-    lengths: list[int] = Field(default_factory=list, description="New tokens per prompt.")
+    lengths: list[int] = Field(default_factory=list, description="Lengths of the prompts [tokens].")
 
 
 class LabSection(Section):
