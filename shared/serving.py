@@ -111,8 +111,10 @@ class Server:
     ):
         self.folder = Path(folder).resolve()
         if not (self.folder / "config.json").is_file():
-            raise ServerError(f"{self.folder.name} holds no config.json, so it is not a model to serve",
-                              cure="save the merged model and its tokenizer there first")
+            raise ServerError(
+                f"{self.folder.name} holds no config.json, so it is not a model to serve",
+                cure="save the merged model and its tokenizer there first",
+            )
         self.engine, self.reason = (engine, "asked for") if engine else choose_engine()
         self.model, self.dtype = self.folder.name, dtype
         self.patience = patience or (900.0 if self.engine == "vllm" else 120.0)
@@ -166,8 +168,10 @@ class Server:
             if self._process is None or code is not None or waited > self.patience:
                 why = f"ended with exit code {code}" if code is not None else f"did not answer within {waited:.0f} s"
                 self.stop()
-                raise ServerError(f"the {self.engine} server {why}; the end of its log:\n{self.tail()}",
-                                  cure="read the log's last lines above; a missing package is cured by `make setup`")
+                raise ServerError(
+                    f"the {self.engine} server {why}; the end of its log:\n{self.tail()}",
+                    cure="read the log's last lines above; a missing package is cured by `make setup`",
+                )
             time.sleep(0.05)
         self.started_after = time.perf_counter() - self._began
         return self
@@ -189,8 +193,13 @@ class Server:
         import openai
 
         # trust_env: a proxy from the environment must not come between us and our own machine
-        return openai.OpenAI(base_url=self.url, api_key="not-needed-on-this-machine", timeout=timeout, max_retries=0,
-                             http_client=openai.DefaultHttpxClient(trust_env=False))
+        return openai.OpenAI(
+            base_url=self.url,
+            api_key="not-needed-on-this-machine",
+            timeout=timeout,
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(trust_env=False),
+        )
 
     def memory(self) -> float:
         """Resident memory of the server and its children [MiB]: Python and libraries included, not only weights."""

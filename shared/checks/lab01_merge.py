@@ -141,16 +141,20 @@ def name_the_fault(answer: Mapping[str, str]) -> str:
     strange = [name for name in answer if name not in _PLANTED]
     missing = [name for name in _PLANTED if name not in answer]
     if strange or missing:
-        raise Wrong(f"the exports are {', '.join(_PLANTED)}"
-                    + (f"; yours lacks {', '.join(missing)}." if missing else f"; there is no {strange[0]!r}."))
+        raise Wrong(
+            f"the exports are {', '.join(_PLANTED)}"
+            + (f"; yours lacks {', '.join(missing)}." if missing else f"; there is no {strange[0]!r}.")
+        )
     for name, fault in _PLANTED.items():
         given = str(answer[name]).strip().lower()
         if given not in FAULTS:
             raise Wrong(f"{name}: {answer[name]!r} is none of the faults: {', '.join(map(repr, FAULTS))}.")
         if given != fault:
             raise Wrong(f"{name}: not {given!r}. {_clue(name, given)}")
-    return ("In the weights alone, 'merged twice' and 'alpha doubled' are the same fault: both add 2 (α/r) B A. Only "
-            "the adapter's configuration and the history of the file can tell them apart.")
+    return (
+        "In the weights alone, 'merged twice' and 'alpha doubled' are the same fault: both add 2 (α/r) B A. Only "
+        "the adapter's configuration and the history of the file can tell them apart."
+    )
 
 
 def _clue(name: str, given: str) -> str:
@@ -160,8 +164,10 @@ def _clue(name: str, given: str) -> str:
         change = float((export["after"] - export["before"]).abs().max())
         return f"Its weights did change, by up to {change:.2g}: something was added."
     if _PLANTED[name] == "transposed":
-        return (f"The projection on B A is {factor:.2f}, so B A was not added; yet the weights changed. What else can "
-                "be made of the same A and B that also fits a square matrix?")
+        return (
+            f"The projection on B A is {factor:.2f}, so B A was not added; yet the weights changed. What else can "
+            "be made of the same A and B that also fits a square matrix?"
+        )
     return f"The projection of its change on (α/r) B A is {factor:.2f}; here r = {export['r']}."
 
 
