@@ -112,6 +112,16 @@ def test_accumulated_batches_equal_one_large_batch(place, tmp_path):
     assert losses[0] == pytest.approx(losses[1], abs=2e-4)
 
 
+def test_after_mixed_precision_the_logits_are_those_of_a_reload(place, tmp_path):
+    config = load_config(configured(place, max_steps=3, bf16=True))
+    result = train.run(config, tmp_path / "checkpoints", 0, score=False)
+    train.save_weights(result.trainer.model, tmp_path / "adapter")
+    reloaded, _ = load_tuned(config, tmp_path / "adapter")
+    ids = torch.arange(7, 19)[None]
+    with torch.no_grad():
+        assert torch.equal(result.trainer.model.eval()(ids).logits, reloaded(ids).logits)
+
+
 def test_it_learns(place, tmp_path):
     config = load_config(configured(place, max_steps=40, logging_steps=10, learning_rate=5e-3))
     config = config.changed(peft={"method": "full"})

@@ -47,6 +47,21 @@ class AnswerLossTrainer(SFTTrainer):
             return False, f"{type(base).__name__} can't restrict its output head"
         return True, "the output head is computed at the answers' positions only"
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; afterwards the model computes in its own number format again.
+
+        For mixed precision accelerate wraps the model's forward and leaves the wrapper on: logits taken from the
+        trained model would be bfloat16 ones, and the same adapter loaded in a fresh process would not reproduce them.
+        """
+        plain = self.model.__dict__.get("forward")
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.model.__dict__.pop("_original_forward", None)
+            self.model.__dict__.pop("forward", None)
+            if plain is not None:
+                self.model.forward = plain
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
