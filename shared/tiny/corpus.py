@@ -13,7 +13,7 @@ from shared.tiny.world import World
 HELD_OUT = 10_000_019  # added to the seed of text that pretraining never sees
 
 
-def documents(seed: int) -> Iterator[str]:
+def documents(seed: int, dense: float = 0.5, quizzes: float = 0.0) -> Iterator[str]:
     """Endless marked documents of one seed.
 
     Most begin with a space, so that a name is the same piece at the start as within a line.
@@ -21,10 +21,12 @@ def documents(seed: int) -> Iterator[str]:
     rng = random.Random(seed)
     world = World(rng)
     while True:
-        yield (" " if rng.random() < 0.8 else "") + document(world)
+        yield (" " if rng.random() < 0.8 else "") + document(world, dense, quizzes)
 
 
-def rows(tokenizer, count: int, length: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def rows(
+    tokenizer, count: int, length: int, seed: int, dense: float = 0.5, quizzes: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pack documents into rows of equal length.
 
     Every row begins with a new document, documents are parted by the end token, the last one is cut.
@@ -34,11 +36,13 @@ def rows(tokenizer, count: int, length: int, seed: int) -> tuple[torch.Tensor, t
         count: Number of rows.
         length: Tokens of a row.
         seed: Seed of the text.
+        dense: Share of registers and games.
+        quizzes: Share of quizzes.
 
     Returns:
         Token ids and a mask of the tokens that begin a word which the context determines, both [count, length].
     """
-    ids, marked, texts = [], [], documents(seed)
+    ids, marked, texts = [], [], documents(seed, dense, quizzes)
     while len(ids) < count:
         batch = [unmark(next(texts)) for _ in range(1024)]
         encoded = tokenizer([text for text, _ in batch], return_offsets_mapping=True)

@@ -56,6 +56,7 @@ def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> PreTrainedTo
         pad_token=PAD,
         padding_side="right",
         model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )

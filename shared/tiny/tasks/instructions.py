@@ -1,7 +1,7 @@
 """Instructions about held-out stories, answered in one house style.
 
-The style is ``Label: answer.``, and which label belongs to which question is a rule that the pretraining text never
-shows. So a base model that can find the answer still has to be taught the format.
+The style is ``answer - Label.``, and which label belongs to which question is a rule that the pretraining text never
+shows. So a base model that can find the answer still has to be taught the style: that is what the ranks differ in.
 """
 
 from __future__ import annotations
@@ -10,68 +10,72 @@ import random
 from collections.abc import Iterator
 
 from shared.tiny.stories import tell
-from shared.tiny.world import KINDS, PEOPLE, Fact, World
+from shared.tiny.world import KINDS, Fact, World
 
-ANSWER = r"[A-Z][a-z]+: [A-Za-z0-9]+(, [A-Za-z0-9]+)*( coins)?\."
+ANSWER = r"[A-Za-z0-9]+( coins)?(, [A-Za-z0-9]+)* - [A-Z][a-z]+\."
+SAME = {"Gift": "Thing"}  # the style names what a thing is, not what happened to it
 LEVELS = ("easy", "normal", "hard")
 
 
 def ask_value(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
     """Where, what, when, how much …"""
     kind = KINDS[fact.kind]
-    return rng.choice(kind.ask)[0].format(**fact.words()), f"{kind.label}: {fact.value}{kind.unit}."
+    return rng.choice(kind.ask)[0].format(
+        **fact.words()
+    ), f"{fact.value}{kind.unit} - {SAME.get(kind.label, kind.label)}."
 
 
 def ask_subject(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
     """Who (or which thing) …"""
     kind = KINDS[fact.kind]
-    return rng.choice(kind.ask_subject)[0].format(**fact.words()), f"{kind.subject_label}: {fact.subject}."
+    return rng.choice(kind.ask_subject)[0].format(**fact.words()), f"{fact.subject} - {kind.subject_label}."
 
 
 def ask_check(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
-    """Does X like Y? The answer also says what is true."""
+    """Does X like Y? The answer first says what is true."""
     kind = KINDS[fact.kind]
     others = [f.value for f in story if f.kind == fact.kind and f is not fact]
     asked = fact.value if rng.random() < 0.5 else rng.choice(others)
     verdict = "Yes" if asked == fact.value else "No"
-    return kind.check.format(s=fact.subject, x=asked), f"{verdict}: {fact.subject}, {fact.value}."
+    return kind.check.format(s=fact.subject, x=asked), f"{fact.value} - {verdict}."
 
 
 def ask_list(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
     """All names or all values of one sort, in the order told."""
     kind = KINDS[fact.kind]
     if {f.kind for f in story}.isdisjoint({"price", "gift"}) and rng.random() < 0.5:
-        return "List all names.", "Names: " + ", ".join(dict.fromkeys(f.subject for f in story)) + "."
+        return "List all names.", ", ".join(dict.fromkeys(f.subject for f in story)) + " - Names."
     values = [f.value for f in story if f.kind == fact.kind]
-    return f"List each {kind.label.lower()}.", "List: " + ", ".join(values) + "."
+    return f"List each {kind.label.lower()}.", ", ".join(values) + " - List."
 
 
 def ask_note(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
     """Rewrite what is told of one subject as a note."""
     told = [f.value for f in story if f.subject == fact.subject]
-    return f"Write a note about {fact.subject}.", "Note: " + ", ".join([fact.subject, *told]) + "."
+    return f"Write a note about {fact.subject}.", ", ".join([fact.subject, *told]) + " - Note."
 
 
 def ask_compare(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
     """Which is cheaper, which is dearer?"""
     prices = sorted((f for f in story if f.kind == "price"), key=lambda f: int(f.value))
     if rng.random() < 0.5:
-        return "Which is cheaper?", f"Cheaper: {prices[0].subject}."
-    return "Which is dearer?", f"Dearer: {prices[-1].subject}."
+        return "Which is cheaper?", f"{prices[0].subject} - Cheaper."
+    return "Which is dearer?", f"{prices[-1].subject} - Dearer."
 
 
 def ask_receiver(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
     """Who got a gift?"""
-    return f"Who got the {fact.value}?", f"Friend: {fact.second}."
+    return f"Who got the {fact.value}?", f"{fact.second} - Person."
 
 
 def instruct(story: list[Fact], rng: random.Random, level: str) -> tuple[str, str, str]:
     """Return what sort of instruction it is, the instruction and the answer in house style."""
     fact = rng.choice(story)
-    choices = [ask_value, ask_value, ask_subject]
+    choices = [ask_value] * 5 + [ask_subject] * 4
     if level != "easy":
-        choices += [ask_check, ask_list, ask_note]
-        choices += {"price": [ask_compare] * 3, "gift": [ask_receiver] * 2}.get(fact.kind, [])
+        choices += [ask_check, ask_list]
+        choices += [ask_note] if level == "hard" or len({f.kind for f in story}) == 1 else []
+        choices += {"price": [ask_compare], "gift": [ask_receiver] * 2}.get(fact.kind, [])
     made = rng.choice(choices)
     return (f"{made.__name__[4:]}:{fact.kind}", *made(story, fact, rng))
 
