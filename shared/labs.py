@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import paths
 from shared.errors import PeftLabsError
+from shared.quiet import quiet
 from shared.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def open_lab(lab: str, profile: str | None = None, run_name: str = "default", se
             cure="restore it with `git checkout -- " + f"{lab}/configs`, or choose another profile",
         )
     _offline(name == "tiny")
-    _quiet()
+    quiet()
     from shared.finetune.config import load_config  # late: pydantic and yaml are not needed by runs and errors
 
     return Lab(lab, name, reason, load_config(file), RunFolder(lab, name, run_name), seed)
@@ -147,19 +147,3 @@ def _offline(wanted: bool) -> None:
     ):
         if module in sys.modules and hasattr(sys.modules[module], attribute):
             setattr(sys.modules[module], attribute, wanted)
-
-
-def _quiet() -> None:
-    """Keep out of the notebooks what one machine says and another does not, and what concerns nobody."""
-    # On CPUs with AVX512-bf16, importing bitsandbytes reports that a kernel from the Hub is absent; it has its own.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # When accelerate looks whether DeepSpeed is there, DeepSpeed reports (with the time) that it found no GPU.
-    logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
-    # Tokenising a data set draws up to five bars a training; a committed notebook would keep them all.
-    os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
-    if "datasets" in sys.modules:
-        sys.modules["datasets"].disable_progress_bars()
-
-
-def _no_accelerator_notice(record: logging.LogRecord) -> bool:
-    return "Setting accelerator to CPU" not in record.getMessage()

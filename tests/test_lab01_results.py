@@ -48,5 +48,8 @@ def test_the_adapter_beats_its_baselines_and_the_rank_matters(run):
 
 def test_the_merge_is_exact_and_every_way_to_deploy_was_measured(run):
     stage = run.read("04-Merge_and_Deploy")
-    assert stage.json("merge_error.json")["fp32"]["max"] < 1e-3
-    assert len(stage.json("deployment.json")) >= 4
+    differences = stage.json("merge_error.json")["max_logit_difference"]
+    assert differences["merged, float32"] < 1e-3 < min(v for name, v in differences.items() if name.endswith("bf16"))
+    forms = {row["form"]: row for row in stage.json("deployment.json")["rows"]}
+    assert {"attached", "merged", "int8", "NF4", "served"} <= set(forms)
+    assert all(row["disk [MB]"] > 0 for row in forms.values())

@@ -8,6 +8,7 @@ from shared.checks.lab01_setup import broken_model, build_labels, repair, shorte
 from shared.checks.lab01_train import bits_per_weight, leaks, lora_weights, same_scale, update_growth
 
 __all__ = [
-    "applied", "bits_per_weight", "broken_model", "build_labels", "diagnose", "exports", "leaks", "lora_weights", "merge_or_attach", "name_the_fault", "p_value",
-    "pad_left", "penalise", "repair", "round_bf16", "same_scale", "shortest_limit", "training_bytes", "update_growth",
+    "applied", "bits_per_weight", "broken_model", "build_labels", "diagnose", "exports", "leaks", "lora_weights",
+    "merge_or_attach", "name_the_fault", "p_value", "pad_left", "penalise", "repair", "round_bf16",
+    "same_scale", "shortest_limit", "training_bytes", "update_growth",
 ]  # fmt: skip

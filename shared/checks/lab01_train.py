@@ -72,11 +72,11 @@ def bits_per_weight(answer: Callable[[int, int], float]) -> str:
     """``answer(block, outer)``: block of weights that share an 8-bit constant, outer block that shares an fp32 one."""
     mutants = [
         (lambda b, o: 4 + 32 / b, "This is NF4 without double quantisation: an fp32 constant for each block."),
-        (lambda b, o: 4 + 8 / b, "The second-level fp32 constants are missing: one for every `outer` first-level ones."),
+        (lambda b, o: 4 + 8 / b, "The second-level fp32 constants are missing: one for every `outer` of the first."),
         (lambda b, o: 4 + 8 / b + 32 / o, "An outer block holds `outer` constants and each stands for `block` weights: "
          "its fp32 number is shared by block · outer weights."),
         (lambda b, o: 8 / b + 32 / (b * o), "These are the constants alone; the 4-bit codes belong to it as well."),
-        (lambda b, o: 4 + 32 / b + 32 / (b * o), "After double quantisation the first-level constants have 8 bits, not 32."),
+        (lambda b, o: 4 + 32 / b + 32 / (b * o), "The first-level constants have 8 bits now, not 32."),
         (lambda b, o: _bits(b, o) / 8, "This is bytes per weight; the question is about bits."),
     ]  # fmt: skip
     expect_function(answer, _bits, [(64, 256), (32, 128), (128, 16)], mutants=mutants, rtol=1e-9)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import PeftLabsError
+from shared.quiet import quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -202,6 +203,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output_file", help="write metrics and answers here (.json)")
     parser.add_argument("overrides", nargs="*", help="key=value, for example evaluation.rows=50")
     args = parser.parse_args(argv)
+    quiet()
     try:
         print(_report(args))
     except PeftLabsError as error:

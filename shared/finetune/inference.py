@@ -14,6 +14,7 @@ from typing import Any
 from shared.errors import DataError, PeftLabsError
 from shared.finetune.data import prompt_of, prompt_of_text
 from shared.finetune.schema import DatasetSection
+from shared.quiet import quiet
 
 INPUTS = (".txt", ".csv", ".jsonl")
 OUTPUTS = (".json", ".jsonl")
@@ -174,6 +175,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output_file", type=Path, help=".json or .jsonl; without it answers are printed")
     parser.add_argument("overrides", nargs="*", help="key=value, for example evaluation.max_new_tokens=100")
     args = parser.parse_args(argv)
+    quiet()
     try:
         return _run(args)
     except PeftLabsError as error:

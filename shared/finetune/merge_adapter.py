@@ -21,6 +21,7 @@ from shared.errors import ModelError, PeftLabsError
 from shared.finetune.adapters import WEIGHTS, check_adapter
 from shared.finetune.files import new_folder, write_json
 from shared.finetune.models import find_weights, resolve
+from shared.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -380,6 +381,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("overrides", nargs="*", help="key=value")
     args = parser.parse_args(argv)
+    quiet()
     try:
         _run(args, print)
     except PeftLabsError as error:

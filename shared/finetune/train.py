@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import PeftLabsError
 from shared.finetune.methods import METHODS
+from shared.quiet import quiet
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -278,6 +279,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--no_score", action="store_true", help="don't answer the test split at the end")
     parser.add_argument("overrides", nargs="*", help="key=value, for example training.max_steps=10")
     args = parser.parse_args(argv)
+    quiet()
     try:
         return _train(args)
     except PeftLabsError as error:
