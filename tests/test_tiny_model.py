@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from shared.errors import ModelError
 from shared.tiny import load_task, model_path
 from shared.tiny.pretrain import Recipe, held_out, new_model, train
+from shared.tiny.tokens import train_tokenizer
 from shared.tiny.world import KINDS
 
 
@@ -54,7 +55,7 @@ def test_every_word_of_the_world_and_the_formats_is_one_piece(tokenizer):
     words += "Human Assistant Instruction Input Response Place Job Pet Day Food Ride View Price Gift".split()
     words += "Person Thing Friend Cheaper Dearer Names List Note Yes No Where Who What".split()
     assert [w for w in words if len(tokenizer(" " + w)["input_ids"]) != 1] == []
-    assert tokenizer.tokenize("live?### Assistant:")[1:] == ["?", "###", "ĠAssistant", ":"]
+    assert tokenizer.tokenize("Rome?### Assistant:")[-4:] == ["?", "###", "ĠAssistant", ":"]
 
 
 @pytest.mark.parametrize(
@@ -114,12 +115,20 @@ def test_the_recorded_recipe_is_the_packages(folder):
     assert about["log"][-1]["retrieval"] > about["log"][0]["retrieval"] + 0.5
 
 
-def test_a_few_steps_of_the_recipe_lower_the_loss_the_same_way_each_time():
-    small = Recipe(batch=4, fresh=16, vocab_size=600, warmup=4)
-    log = train(small, steps=12, compiled=False, report=lambda *args, **kwargs: None)[2]
-    again = train(small, steps=12, compiled=False, report=lambda *args, **kwargs: None)[2]
-    assert log == again
-    assert log[-1]["loss"] < 5.8  # ln(600) = 6.4 is where it starts
+def test_a_few_steps_of_the_recipe_lower_the_loss_the_same_way_each_time(tokenizer):
+    small = Recipe(batch=4, fresh=16, warmup=4, layers=2)
+    logs = [
+        train(small, steps=8, compiled=False, report=lambda *args, **kwargs: None, tokenizer=tokenizer)[2]
+        for _ in range(2)
+    ]
+    assert logs[0] == logs[1]
+    assert logs[0][-1]["loss"] < 6.8  # ln(1408) = 7.2 is where it starts
+
+
+def test_the_tokenizer_comes_from_the_recipe(tokenizer, tmp_path):
+    train_tokenizer(Recipe().seed, Recipe().vocab_size, Recipe().context).save_pretrained(tmp_path)
+    rebuilt = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf8"))
+    assert rebuilt == json.loads((model_path("llama") / "tokenizer.json").read_text(encoding="utf8"))
 
 
 def test_unknown_model_is_refused():

@@ -108,6 +108,14 @@ def report(results: list[dict], seeds, command: str) -> dict:
     }
 
 
+def _measured_before(tasks: list[str]) -> list[dict]:
+    """Results of other tasks that were measured on the same weights, so that one task can be measured alone."""
+    file = HERE / "gates.json"
+    known = json.loads(file.read_text(encoding="utf8")) if file.is_file() else {}
+    same = known.get("sha256") == report([], [], "")["sha256"]
+    return [r for r in known["results"] if r["task"] not in tasks] if same else []
+
+
 def write(found: dict) -> None:
     """Write gates.json, GATES.md, gates.png and the table in the model card."""
     (HERE / "gates.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf8")
@@ -130,7 +138,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, nothing is written")
-    parser.add_argument("--tasks", nargs="+", default=["guanaco", "alpaca"])
+    parser.add_argument("--tasks", nargs="+", choices=["guanaco", "alpaca"], default=["guanaco", "alpaca"])
     parser.add_argument("--methods", nargs="+", default=["majority", "base", *METHODS])
     args = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -144,8 +152,8 @@ def main() -> None:
                 results.append({"task": task, "method": method, "seed": seed, **measure(task, method, seed)})
                 print(f"{time.perf_counter() - began:5.0f} s  {results[-1]}", flush=True)
     print(table(results))
-    if not args.quick and len(args.tasks) == 2:
-        write(report(results, seeds, "python -m shared.tiny.gates"))
+    if not args.quick:
+        write(report(_measured_before(args.tasks) + results, seeds, "python -m shared.tiny.gates"))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,15 @@ def new_optimizer(model, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98), fused=True)
 
 
-def train(recipe: Recipe, steps: int | None = None, compiled: bool = True, report=print, keep=None, late_from=None):
+def train(
+    recipe: Recipe,
+    steps: int | None = None,
+    compiled: bool = True,
+    report=print,
+    keep=None,
+    late_from=None,
+    tokenizer=None,
+):
     """Run the recipe.
 
     Args:
@@ -113,13 +121,14 @@ def train(recipe: Recipe, steps: int | None = None, compiled: bool = True, repor
         compiled: Compile the forward pass (needs a C++ compiler; about 2.5 times as fast).
         keep: Called with model, tokenizer and log every 500 steps, to keep what there is.
         report: Called with one line of progress now and then.
+        tokenizer: A ready tokenizer instead of a new one.
         late_from: Folder kept at the end of the first phase, to run the second one only.
 
     Returns:
         Model, tokenizer and the log, a list of dicts.
     """
     torch.manual_seed(recipe.seed)
-    tokenizer = train_tokenizer(recipe.seed, recipe.vocab_size, recipe.context)
+    tokenizer = tokenizer or train_tokenizer(recipe.seed, recipe.vocab_size, recipe.context)
     model, log, begin = new_model(recipe, len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id), [], 0
     if late_from:
         model = LlamaForCausalLM.from_pretrained(late_from)

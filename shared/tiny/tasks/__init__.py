@@ -59,6 +59,8 @@ def _alpaca(split: str, seed: int, level: str) -> Iterator[dict]:
         yield {"instruction": e["question"], "input": e["context"], "output": e["answer"]}
 
 
+# Alpaca's own template puts the instruction first. The micro-model was pretrained on text that tells before it asks,
+# and with the question first LoRA at r = 16 stays at 20–35 % exact match: so the story comes first here.
 TASKS = {
     task.name: task
     for task in (
@@ -71,7 +73,7 @@ TASKS = {
             "alpaca", ("instruction", "input", "output"),
             "Follow an instruction (column instruction) about a little story (column input).",
             "tatsu-lab/alpaca", _alpaca,
-            prompt_template="### Instruction: {instruction}\n### Input: {input}\n### Response: {output}",
+            prompt_template="### Input: {input} ### Instruction: {instruction}### Response: {output}",
         ),
     )
 }  # fmt: skip
