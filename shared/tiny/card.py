@@ -36,7 +36,8 @@ all of it in `pretraining.json` |
 | held-out loss | {loss:.3f} nats/token; on words that the context determines\
  {retrieval_loss:.3f} nats, {retrieval:.1%} right |
 
-Other machines and versions round differently, so a rebuild gives an equal model, not an equal hash.
+The two phases were run one after the other (`--late-from`), on one thread: 1,118 s and 696 s, beside other work. Other
+machines, thread counts and versions round differently, so a rebuild gives a like model, not an equal hash.
 
 ## When retrieval appears
 

@@ -123,7 +123,8 @@ def write(found: dict) -> None:
         "# Gates of the tiny world\n\n"
         f"Model `llama` (SHA-256 `{found['sha256']}`), data `{found['data']}`, seeds {found['seeds']}, "
         f"command `{found['command']}`, machine: {found['machine']}. Mean ± standard deviation over the seeds; "
-        "exact match and format on 200 held-out rows, greedy decoding.\n\n"
+        "exact match and format on 200 held-out rows, greedy decoding. "
+        "Seconds of training, beside whatever else ran.\n\n"
         f"{table(found['results'])}\n\n"
         "![Exact match for each task and method: see the table for the numbers](gates.png)\n"
     )
