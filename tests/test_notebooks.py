@@ -213,7 +213,7 @@ def test_the_summary_is_read_from_the_run_folder(checkout: Path) -> None:
     with run.write("02-Train") as out:
         out.save_json("metrics.json", metrics)
     with run.write("04-Merge_and_Deploy") as out:
-        out.save_json("merge_error.json", {"logit_difference": {"fp32": 2.5e-6, "bf16": 0.03}, "note": "text"})
+        out.save_json("merge_error.json", {"max_logit_difference": {"fp32": 2.5e-6, "bf16": 0.03}, "note": "text"})
         rows = [{"form": "merged", "p50 [ms]": 12.345, "exact match": 0.9}, {"form": "served", "exact match": None}]
         out.save_json("deployment.json", {"rows": rows})
     text = summary("Lab-X")

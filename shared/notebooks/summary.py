@@ -27,7 +27,7 @@ def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
     """
     run = RunFolder(lab, profile, run_name)
     metrics, deployed = run.read("02-Train").json("metrics.json"), run.read("04-Merge_and_Deploy")
-    differences = deployed.json("merge_error.json")["logit_difference"]
+    differences = deployed.json("merge_error.json")["max_logit_difference"]
     share = 100 * metrics["trainable"] / metrics["total"]
     parts = [
         _table(f"{lab}, {profile} profile: held-out rows", list(_score_rows(metrics))),
