@@ -291,9 +291,7 @@ class RunFolder:
             except OSError as error:
                 raise RunError(f"{where} cannot be read: {error.strerror}", cure=self._again(stage)) from error
             if size != entry["size"]:
-                raise RunError(
-                    f"{where} is damaged: {size} bytes instead of {entry['size']}", cure=self._again(stage)
-                )
+                raise RunError(f"{where} is damaged: {size} bytes instead of {entry['size']}", cure=self._again(stage))
             if sha != entry["sha256"]:
                 raise RunError(f"{where} is damaged: its SHA-256 is not the manifest's", cure=self._again(stage))
         # os.walk and not rglob: it does not mind a folder that a writer swaps away in this moment
@@ -400,4 +398,3 @@ class RunFolder:
 def fingerprint(obj: Any) -> str:
     """Twelve hexadecimal digits of any JSON-able object, to build checkpoint keys from a resolved configuration."""
     return hashlib.sha256(run_files.to_json(obj, "fingerprint").encode()).hexdigest()[:12]
-

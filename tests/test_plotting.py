@@ -122,9 +122,7 @@ def executed():
     return notebook
 
 
-@pytest.mark.parametrize(
-    ("template", "preprocessors"), [("lab", ["shared.plotting.export.AltText"]), ("classic", [])]
-)
+@pytest.mark.parametrize(("template", "preprocessors"), [("lab", ["shared.plotting.export.AltText"]), ("classic", [])])
 def test_alt_text_reaches_the_html(executed, template, preprocessors):
     from nbconvert import HTMLExporter
 
