@@ -30,6 +30,8 @@ STAGES = ("01-Setup", "02-Train", "03-Inference", "04-Merge_and_Deploy")
 MANIFEST = "manifest.json"
 #: The two renames of a swap take milliseconds; a reader that falls between them waits this long [s].
 SWAP_SECONDS = 2.0
+#: How often a reader looks, 10 ms apart, before it believes that a stage is not there.
+LOOKS = 5
 
 
 @dataclass(frozen=True)
@@ -243,14 +245,18 @@ class RunFolder:
 
     def _settled(self, stage: str) -> tuple[bytes, Path]:
         """The stage's manifest and folder, after waiting for a swap in progress or undoing a killed one."""
-        place, deadline = self.path / stage, time.monotonic() + SWAP_SECONDS
+        place, deadline, absent = self.path / stage, time.monotonic() + SWAP_SECONDS, 0
         while True:
             try:
                 return (place / MANIFEST).read_bytes(), place
             except FileNotFoundError:
-                if not self._old(stage).exists() or time.monotonic() > deadline:
-                    if not (place / MANIFEST).exists():  # looked at once more: the swap may have ended just now
-                        raise self._missing(stage) from None
+                absent += 1
+                swapping = self._old(stage).exists()
+                # Between two looks one swap may end and the next begin: only a lasting absence means "missing".
+                if (absent > LOOKS and not swapping) or time.monotonic() > deadline:
+                    raise self._missing(stage) from None
+                if not swapping:
+                    time.sleep(0.01)
                     continue
             try:
                 with self._lock(stage):

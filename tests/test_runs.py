@@ -362,20 +362,39 @@ def test_kill_at_random_moments_and_readers_meanwhile(run):
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(run.root), str(Path(__file__).parent)])
         seen, deadline = set(), time.monotonic() + 60
-        while len(seen) < 12 and time.monotonic() < deadline:
-            try:
-                found = values(run)
-                assert len(found) == 1  # never a mixture ...
-                seen |= found
-            except RunError as error:  # ... and a swap between two of the reads is noticed
-                assert "has changed since this stage was read" in str(error)
-        time.sleep(rng.random() * 0.1)
-        process.kill()
-        process.wait()
+        try:
+            while len(seen) < 12 and time.monotonic() < deadline:
+                try:
+                    found = values(run)
+                    assert len(found) == 1  # never a mixture ...
+                    seen |= found
+                except RunError as error:  # ... and a swap between two of the reads is noticed
+                    assert "has changed since this stage was read" in str(error)
+            time.sleep(rng.random() * 0.1)
+        finally:  # it writes for ever: a failed test must not leave it behind
+            process.kill()
+            process.wait()
         assert len(seen) >= 12, "the other process did not come to write"
         assert len(values(run)) == 1
     prepare(run)
     assert values(run) == {1}
+
+
+def test_a_reader_that_falls_between_two_swaps_looks_again(run, monkeypatch):
+    prepare(run)
+    place, away, looks, read_bytes = run.path / "01-Setup", run.path / "elsewhere", [], Path.read_bytes
+
+    def flicker(path):
+        if path.parent == place:
+            looks.append(path.name)
+            if looks == ["manifest.json"]:
+                place.rename(away)
+            elif looks == ["manifest.json"] * 3:
+                away.rename(place)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", flicker)
+    assert values(run) == {1} and len(looks) >= 3
 
 
 def test_one_writer_at_a_time_and_a_dead_one_does_not_count(run):
