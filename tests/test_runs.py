@@ -397,6 +397,19 @@ def test_a_reader_that_falls_between_two_swaps_looks_again(run, monkeypatch):
     assert values(run) == {1} and len(looks) >= 3
 
 
+def test_a_file_that_a_swap_takes_away_while_it_is_opened_is_told(run, monkeypatch):
+    prepare(run)
+    stage, read_bytes = run.read("01-Setup"), Path.read_bytes
+
+    def swapped(path):
+        path.unlink()
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", swapped)
+    with pytest.raises(RunError, match="has changed since this stage was read"):
+        stage.json("a.json")
+
+
 def test_one_writer_at_a_time_and_a_dead_one_does_not_count(run):
     with run.write("01-Setup") as out:
         out.save_json("a.json", 1)
