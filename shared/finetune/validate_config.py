@@ -15,6 +15,7 @@ from shared.finetune.faults import ConfigFaults, Fault
 from shared.finetune.methods import METHODS
 from shared.finetune.yaml_source import read_source
 from shared.paths import repo_root
+from shared.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -221,6 +222,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="all configurations of this checkout")
     parser.add_argument("--schema", action="store_true", help="print every key with its effect and end")
     args = parser.parse_args(argv)
+    quiet()
     if args.schema:
         print(schema_text())
         return 0
