@@ -145,3 +145,24 @@ def test_tiny_task_is_split_and_disjoint():
     train, test = (data.to_prompt_completion(data.load_rows(chosen, split), chosen) for split in ("train", "test"))
     assert len(train) == 64 and not set(train["prompt"]) & set(test["prompt"])
     assert all(prompt.endswith("### Assistant:") for prompt in test["prompt"])
+
+
+def test_the_tokenizer_gives_only_what_the_model_accepts(tmp_path):
+    """SmolLM2's tokenizer also gives token_type_ids, which a Llama's generate refuses."""
+    import json
+    import shutil
+
+    from shared.finetune.config import load_config
+    from shared.finetune.models import load_base
+    from shared.paths import lab_folder
+    from shared.tiny import model_path
+
+    shutil.copytree(model_path("llama"), tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer_config.json"
+    settings = json.loads(file.read_text()) | {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    file.write_text(json.dumps(settings))
+    config = load_config(lab_folder("Lab-01-LoRA") / "configs" / "tiny.yaml")
+    model, tokenizer = load_base(config.changed(model={"name_or_path": str(tmp_path / "model")}))
+    batch = tokenizer("Ann lives in Rome.", return_tensors="pt")
+    assert set(batch) == {"input_ids", "attention_mask"}
+    model.generate(**batch, max_new_tokens=1)

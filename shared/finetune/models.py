@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import warnings
@@ -75,6 +76,8 @@ def load_base(
     else:
         exact_4bit_on_cpu(model)
     tokenizer = load_tokenizer(section, path)
+    accepted = inspect.signature(model.forward).parameters  # a Llama refuses the token_type_ids of some tokenizers
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in accepted]
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
