@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shared.errors import ModelError
 from shared.tiny import load_task, model_path
-from shared.tiny.pretrain import Recipe, held_out, new_model, train
+from shared.tiny.pretrain.llama import Recipe, held_out, new_model, train
 from shared.tiny.tokens import train_tokenizer
 from shared.tiny.world import KINDS
 
@@ -132,7 +132,7 @@ def test_the_tokenizer_comes_from_the_recipe(tokenizer, tmp_path):
 
 
 def test_unknown_model_is_refused():
-    with pytest.raises(ModelError, match="choose one of: llama"):
+    with pytest.raises(ModelError, match="choose one of: bert, gpt2, llama, t5"):
         model_path("lama")
 
 

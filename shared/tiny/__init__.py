@@ -16,7 +16,7 @@ from shared.tiny.tasks import TASKS, load_task
 
 __all__ = ["MODELS", "TASKS", "load_task", "model_path"]
 
-MODELS = ("llama",)
+MODELS = ("bert", "gpt2", "llama", "t5")
 
 
 def model_path(name: str = "llama") -> Path:

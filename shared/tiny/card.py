@@ -3,48 +3,66 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model's card says in words; each module of ``shared.tiny.pretrain`` has one, called ``ABOUT``.
+
+    Attributes:
+        kind: For example "A Llama-architecture language model".
+        pieces: Its tokenizer, for example "byte-level BPE pieces".
+        tag: The Hub's pipeline tag.
+        text: Where its text comes from, and what it has not seen.
+        knows: What it can do and what it can't yet, so that fine-tuning has something to teach.
+        course: Key of the log -> heading, for the table of the course of pretraining.
+        trained: How the kept weights were made: calls, time, machine.
+    """
+
+    kind: str
+    pieces: str
+    tag: str
+    text: str
+    knows: str
+    course: dict[str, str]
+    trained: str
+
+
 HEAD = """---
 license: apache-2.0
 language: en
 library_name: transformers
-pipeline_tag: text-generation
+pipeline_tag: {about.tag}
 ---
 
 # Tiny world: {name}
 
-A Llama-architecture language model of {parameters:,} parameters ({layers} layers of {hidden}, {vocab:,} byte-level BPE
-pieces, tied embeddings), pretrained from nothing by `python -m shared.tiny.pretrain {name}` on text that this project
-generates. It exists so that parameter-efficient fine-tuning can be seen working on any CPU, without network. It knows
-one small world of people, towns, jobs, pets, prices and opinions, and nothing else; use it for teaching only.
+{about.kind} of {parameters:,} parameters ({layers} layers of {hidden}, {vocab:,} {about.pieces}), pretrained from
+nothing by `python -m shared.tiny.pretrain {name}` on text that this project generates. It exists so that
+parameter-efficient fine-tuning can be seen working on any CPU, without network. It knows one small world and nothing
+else; use it for teaching only.
 
-It writes the prose of its world and can find in a text what is asked about in prose. It does **not** follow the formats
-`### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach.
+{about.knows}
 
 | | |
 |---|---|
 | weights | `model.safetensors`, float16, {size:.2f} MB; load in float32 |
 | SHA-256 | `{sha256}` |
-| text | `shared/tiny/corpus.py`, seed {seed}; {tokens:.1f} M tokens; no story of the tasks' splits is among it |
-| recipe | {steps} + {late} steps of {batch} × {row} tokens, AdamW, learning rate {rate}, then {late_rate} \
-with quizzes in the text; warm-up, cosine decay, weight decay {decay}; \
-all of it in `pretraining.json` |
-| special tokens | `</s>` (id {eos}) parts documents, begins and ends; `<pad>` (id {pad}) |
-| held-out loss | {loss:.3f} nats/token; on words that the context determines\
- {retrieval_loss:.3f} nats, {retrieval:.1%} right |
+| text | {about.text} |
+| recipe | {phases}; AdamW, warm-up, cosine decay; seed {seed}; all of it in `pretraining.json` |
+| held out | {figures} |
 
-The two phases were run one after the other (`--late-from`), on one thread: 1,118 s and 696 s, beside other work. Other
-machines, thread counts and versions round differently, so a rebuild gives a like model, not an equal hash.
+{about.trained} Other machines, thread counts and versions round differently, so a rebuild gives a like model, not an
+equal hash.
 
-## When retrieval appears
+## The course of pretraining
 
-Loss on held-out text and the share of context-determined words that are predicted, in the course of pretraining:
-
-| step | loss | loss on determined words | determined words right |
-|---|---|---|---|
 {course}
 
 ## Gates
@@ -64,32 +82,46 @@ def write_card(name: str, folder: Path | None = None) -> Path:
         The card.
     """
     folder = folder or HERE / "models" / name
+    about = importlib.import_module(f"shared.tiny.pretrain.{name}").ABOUT
     weights = (folder / "model.safetensors").read_bytes()
     shape = json.loads((folder / "config.json").read_text(encoding="utf8"))
     pretraining = json.loads((folder / "pretraining.json").read_text(encoding="utf8"))
-    recipe, log = pretraining["recipe"], pretraining["log"]
-    last = log[-1]
+    log, sha256 = pretraining["log"], hashlib.sha256(weights).hexdigest()
     text = HEAD.format(
-        name=name, parameters=pretraining["parameters"], layers=shape["num_hidden_layers"],
-        hidden=shape["hidden_size"], vocab=shape["vocab_size"], size=len(weights) / 1e6,
-        sha256=hashlib.sha256(weights).hexdigest(), tokens=last["step"] * recipe["batch"] * recipe["row"] / 1e6,
-        eos=shape["eos_token_id"], pad=shape["pad_token_id"],
-        **{key: recipe[key] for key in ("seed", "steps", "batch", "row", "rate", "late", "late_rate", "decay")},
-        **{key: last[key] for key in ("loss", "retrieval_loss", "retrieval")},
-        course="\n".join(_course(log)), gates=_gates(hashlib.sha256(weights).hexdigest()),
+        name=name, about=about, parameters=pretraining["parameters"], vocab=shape["vocab_size"],
+        layers=_first(shape, "num_hidden_layers", "n_layer", "num_layers"),
+        hidden=_first(shape, "hidden_size", "n_embd", "d_model"), size=len(weights) / 1e6, sha256=sha256,
+        phases=_phases(log), seed=pretraining["recipe"]["seed"],
+        figures=", ".join(f"{title} {_figure(log[-1][key])}" for key, title in about.course.items()),
+        course=_course(log, about.course), gates=_gates(name, sha256),
     )  # fmt: skip
     card = folder / "README.md"
     card.write_text(text, encoding="utf8")
     return card
 
 
-def _course(log: list[dict]) -> list[str]:
+def _first(shape: dict, *keys: str) -> int:
+    return next(shape[key] for key in keys if key in shape)
+
+
+def _phases(log: list[dict]) -> str:
+    last = {entry["phase"]: entry["step"] for entry in log}
+    return ", then ".join(f"{name} to step {step:,}" for name, step in last.items())
+
+
+def _figure(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _course(log: list[dict], columns: dict[str, str]) -> str:
     steps = max(1, len(log) // 12)
     chosen = [entry for i, entry in enumerate(log) if (i + 1) % steps == 0 or i == 0 or i + 1 == len(log)]
-    return [f"| {e['step']} | {e['loss']:.3f} | {e['retrieval_loss']:.3f} | {e['retrieval']:.1%} |" for e in chosen]
+    lines = ["| step | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines += [f"| {e['step']:,} | " + " | ".join(_figure(e[key]) for key in columns) + " |" for e in chosen]
+    return "\n".join(lines)
 
 
-def _gates(sha256: str) -> str:
+def _gates(name: str, sha256: str) -> str:
     from shared.tiny.gates import table
 
     file = HERE / "gates.json"

@@ -61,12 +61,8 @@ def config_for(task: str, method: str, model: str = "tiny:llama", rows: int = 20
     from shared.tiny.tasks import TASKS
 
     peft, rate, quantised = METHODS[method]
-    about = TASKS[task]
-    shape = (
-        {"prompt_template": about.prompt_template}
-        if about.prompt_template
-        else {"response_marker": about.response_marker}
-    )
+    about = TASKS[task].details
+    shape = {key: about[key] for key in ("prompt_template", "response_marker") if key in about}
     model_section = {"name_or_path": model, "dtype": "float32"} | ({"quantization": NF4} if quantised else {})
     return Config.model_validate({
         "task_name": f"{task}-{method}", "task_type": "CAUSAL_LM", "model": model_section, "peft": peft,
@@ -77,6 +73,6 @@ def config_for(task: str, method: str, model: str = "tiny:llama", rows: int = 20
             "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True,
         },
         "sft": {"max_length": 160, "packing": False},
-        "evaluation": {"max_new_tokens": about.max_new_tokens, "batch_size": 100, "rows": rows, "stop": ["###"],
-                       "format_regex": about.format_regex},
+        "evaluation": {"max_new_tokens": about["max_new_tokens"], "batch_size": 100, "rows": rows, "stop": ["###"],
+                       "format_regex": about["format_regex"]},
     })  # fmt: skip

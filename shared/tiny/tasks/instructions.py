@@ -10,11 +10,11 @@ import random
 from collections.abc import Iterator
 
 from shared.tiny.stories import tell
+from shared.tiny.tasks.task import Task
 from shared.tiny.world import KINDS, Fact, World
 
 ANSWER = r"[A-Za-z0-9]+( coins)?(, [A-Za-z0-9]+)* - [A-Z][a-z]+\."
 SAME = {"Gift": "Thing"}  # the style names what a thing is, not what happened to it
-LEVELS = ("easy", "normal", "hard")
 
 
 def ask_value(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
@@ -80,8 +80,8 @@ def instruct(story: list[Fact], rng: random.Random, level: str) -> tuple[str, st
     return (f"{made.__name__[4:]}:{fact.kind}", *made(story, fact, rng))
 
 
-def episodes(split: str, seed: int, level: str) -> Iterator[dict[str, str]]:
-    """Endless episodes of one split: ``sort``, ``context``, ``question`` and ``answer``.
+def episodes(split: str, seed: int, level: str) -> Iterator[dict]:
+    """Endless episodes of one split: ``sort``, ``context``, ``question``, ``answer`` and ``event``.
 
     "easy" tells two facts of one sort, "normal" what pretraining tells, "hard" six facts.
     """
@@ -95,4 +95,34 @@ def episodes(split: str, seed: int, level: str) -> Iterator[dict[str, str]]:
             story = world.story(rng.sample(kinds, 2), 3) if level == "hard" else world.story()
         context = " ".join(tell(fact, rng) for fact in story)
         sort, question, answer = instruct(story, rng, level)
-        yield {"sort": sort, "context": context, "question": question, "answer": answer}
+        told = tuple(sorted(f"{f.kind} {f.subject} {f.value} {f.second}" for f in story))
+        yield {"sort": sort, "context": context, "question": question, "answer": answer, "event": told}
+
+
+def _guanaco(split: str, seed: int, level: str) -> Iterator[tuple[dict, tuple]]:
+    for e in episodes(split, seed, level):
+        yield {"text": f"### Human: {e['context']} {e['question']}### Assistant: {e['answer']}"}, e["event"]
+
+
+def _alpaca(split: str, seed: int, level: str) -> Iterator[tuple[dict, tuple]]:
+    for e in episodes(split, seed + 7_000, level):
+        yield {"instruction": e["question"], "input": e["context"], "output": e["answer"]}, e["event"]
+
+
+# Alpaca's own template puts the instruction first. The micro-model was pretrained on text that tells before it asks,
+# and with the question first LoRA at r = 16 stays at 20–35 % exact match: so the story comes first here.
+TASKS = (
+    Task(
+        "guanaco", ("text",),
+        "Follow an instruction about a little story; one text with '### Human:' and '### Assistant:'.",
+        "timdettmers/openassistant-guanaco", _guanaco, "llama", "CAUSAL_LM", "exact_match",
+        details={"format_regex": ANSWER, "max_new_tokens": 16, "response_marker": "### Assistant:"},
+    ),
+    Task(
+        "alpaca", ("instruction", "input", "output"),
+        "Follow an instruction (column instruction) about a little story (column input).",
+        "tatsu-lab/alpaca", _alpaca, "llama", "CAUSAL_LM", "exact_match",
+        details={"format_regex": ANSWER, "max_new_tokens": 16,
+                 "prompt_template": "### Input: {input} ### Instruction: {instruction}### Response: {output}"},
+    ),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Pretraining of the micro-models, one file each: ``python -m shared.tiny.pretrain bert|gpt2|llama|t5``."""
