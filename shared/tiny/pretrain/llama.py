@@ -15,21 +15,21 @@ from shared.tiny.pretrain.loop import Phase
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.tokens import train_tokenizer
 
-
 ABOUT = About(
     kind="A Llama-architecture language model",
     pieces="byte-level BPE pieces, tied embeddings",
     tag="text-generation",
     text="`shared/tiny/corpus.py`, 20.5 M tokens; no story of the tasks' splits is among it",
-    knows="""It writes the prose of its world and can find in a text what is asked about in prose. It does **not** follow
-the formats `### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach. The special
+    knows="""It writes the prose of its world and can find in a text what is asked about in prose. It does **not**
+follow the formats `### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach. The special
 tokens are `</s>` (id 1), which parts documents, begins and ends, and `<pad>` (id 0).""",
     course={
         "loss": "loss [nats/token]",
         "retrieval_loss": "loss on words that the context determines",
         "retrieval": "share of them that is right",
     },
-    trained="The two phases were run one after the other (`--go-on`), on one thread: 1,118 s and 696 s, beside other work.",
+    trained="The two phases were run one after the other (`--go-on`), on one thread: 1,118 s and 696 s, beside "
+    "other work.",
 )
 
 
