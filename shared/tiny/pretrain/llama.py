@@ -21,7 +21,8 @@ ABOUT = About(
     tag="text-generation",
     text="`shared/tiny/corpus.py`, 20.5 M tokens; no story of the tasks' splits is among it",
     knows="""It writes the prose of its world and can find in a text what is asked about in prose. It does **not**
-follow the formats `### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach. The special
+follow the formats `### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach. The
+special
 tokens are `</s>` (id 1), which parts documents, begins and ends, and `<pad>` (id 0).""",
     course={
         "loss": "loss [nats/token]",
