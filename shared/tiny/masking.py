@@ -1,0 +1,122 @@
+"""Batches for the encoder's pretraining: pairs as pieces, some words masked, contradictions marked."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from shared.tiny.pairs import Mix, Pair, Span, pairs
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class MaskedPairs:
+    """A batch of pairs, shapes (batch, seq) unless said otherwise.
+
+    Attributes:
+        input_ids: Pieces, some of them masked.
+        attention_mask: 1 where there is a piece.
+        token_type_ids: 0 in the first text, 1 in the second.
+        words: Piece to be predicted at masked places, else -100.
+        determined: True where a masked word stands in the other text too.
+        contradicts: 1 for pieces that contradict the other text, 0 for pieces that agree, -100 where it is not asked.
+        unrelated: 1 if the texts were written about different things, shape (batch,).
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    token_type_ids: torch.Tensor
+    words: torch.Tensor
+    determined: torch.Tensor
+    contradicts: torch.Tensor
+    unrelated: torch.Tensor
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What the model takes."""
+        return {name: getattr(self, name) for name in ("input_ids", "attention_mask", "token_type_ids")}
+
+
+def batches(
+    tokenizer, count: int, size: int, seed: int, mix: Mix, masked: float, looked_up: float, lengths: Sequence[int]
+) -> list[MaskedPairs]:
+    """Make batches of pairs of like length.
+
+    Args:
+        tokenizer: The encoder's tokenizer.
+        count: Number of batches.
+        size: Pairs of a batch.
+        seed: Seed of the text and the masks.
+        mix: Shares of the sorts of pair.
+        masked: Share of ordinary words that are masked.
+        looked_up: Share of words that the other text says too; changed ones are never masked, they can't be known.
+        lengths: Sequence lengths [tokens] to which batches are padded, rising; longer pairs are cut to the last.
+    """
+    rng = random.Random(f"masks {seed}")
+    drawn = list(islice(pairs(seed, mix), count * size))
+    encoded = tokenizer([p.a for p in drawn], [p.b for p in drawn], return_offsets_mapping=True)
+    order = sorted(range(len(drawn)), key=lambda i: len(encoded["input_ids"][i]) + rng.random() * 6)
+    chunks = [order[at : at + size] for at in range(0, len(order), size)]
+    rng.shuffle(chunks)
+    made = []
+    for chunk in chunks:
+        longest = max(len(encoded["input_ids"][i]) for i in chunk)
+        length = next((one for one in lengths if one >= longest), lengths[-1])
+        rows = [_row(encoded, i, drawn[i], length, tokenizer, rng, masked, looked_up) for i in chunk]
+        columns = [torch.tensor(column) for column in zip(*rows, strict=True)]
+        made.append(MaskedPairs(*columns, torch.tensor([int(not drawn[i].related) for i in chunk])))
+    return made
+
+
+def _row(encoded, index: int, pair: Pair, length: int, tokenizer, rng, masked: float, looked_up: float) -> list[list]:
+    ids = encoded["input_ids"][index][:length]
+    sides, places = encoded.sequence_ids(index)[:length], encoded["offset_mapping"][index][:length]
+    kinds = encoded["token_type_ids"][index][:length]
+    spans = [_span_of(side, place, pair) for side, place in zip(sides, places, strict=True)]
+    words, seen = [IGNORED] * len(ids), list(ids)
+    for pieces in _words(encoded.word_ids(index)[:length], sides):
+        span = spans[pieces[0]]
+        share = masked if span is None else 0.0 if span[2] else looked_up
+        if rng.random() >= share:
+            continue
+        luck = rng.random()
+        for piece in pieces:
+            words[piece] = ids[piece]
+            if luck < 0.9:
+                seen[piece] = tokenizer.mask_token_id if luck < 0.8 else rng.randrange(5, len(tokenizer))
+    asked = bool(pair.spans_a or pair.spans_b)
+    contradicts = [
+        IGNORED if side is None or word != IGNORED or not asked or not (pair.spans_a, pair.spans_b)[side]
+        else int(span is not None and span[2])
+        for side, span, word in zip(sides, spans, words, strict=True)
+    ]  # fmt: skip
+    determined = [word != IGNORED and span is not None for word, span in zip(words, spans, strict=True)]
+    rest = length - len(ids)
+    return [
+        seen + [tokenizer.pad_token_id] * rest, [1] * len(ids) + [0] * rest, kinds + [0] * rest,
+        words + [IGNORED] * rest, determined + [False] * rest, contradicts + [IGNORED] * rest,
+    ]  # fmt: skip
+
+
+def _span_of(side: int | None, place: tuple[int, int], pair: Pair) -> Span | None:
+    if side is None:
+        return None
+    spans = (pair.spans_a, pair.spans_b)[side]
+    return next((span for span in spans if span[0] <= place[0] < span[1]), None)
+
+
+def _words(word_ids: list[int | None], sides: list[int | None]) -> Iterator[list[int]]:
+    """Pieces that make up a word."""
+    pieces: list[int] = []
+    for at, (word, side) in enumerate(zip(word_ids, sides, strict=True)):
+        if pieces and (word, side) != (word_ids[pieces[0]], sides[pieces[0]]):
+            yield pieces
+            pieces = []
+        if side is not None:
+            pieces.append(at)
+    if pieces:
+        yield pieces

@@ -1,0 +1,183 @@
+"""The BERT micro-model: masked words, a sentence-pair objective and replaced-token detection over text pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import BertConfig, BertForPreTraining
+
+from shared.tiny.card import About
+from shared.tiny.corpus import HELD_OUT
+from shared.tiny.masking import IGNORED, MaskedPairs, batches
+from shared.tiny.pairs import Mix
+from shared.tiny.pretrain.loop import Phase
+from shared.tiny.pretrain.loop import train as run_phases
+from shared.tiny.wordpiece import train_wordpiece
+
+ABOUT = About(
+    kind="A BERT-architecture encoder",
+    pieces="cased WordPiece pieces",
+    tag="fill-mask",
+    text="`shared/tiny/pairs.py`: events told twice, facts and questions about them, opinions and what follows, names",
+    knows="""It has learnt three things at once: masked words, whether two texts were written about the same thing
+([CLS]), and which words of two texts contradict each other (replaced-token detection, the objective of ELECTRA, with a
+grammar in place of the generator; its head is not kept). It has never seen a label of the tasks.""",
+    course={
+        "masked_loss": "loss on masked words [nats]",
+        "retrieval": "masked words that the other text says: share right",
+        "detection_loss": "detection loss [nats/piece]",
+        "found": "contradicting pieces found",
+        "pair": "same thing or not: share right",
+    },
+    trained="",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines a pretrained model."""
+
+    seed: int = 30
+    vocab_size: int = 1600
+    hidden: int = 128
+    layers: int = 4
+    heads: int = 4
+    inner: int = 512
+    context: int = 128
+    lengths: tuple[int, ...] = (32, 48, 64)
+    batch: int = 64
+    steps: int = 5000
+    rate: float = 2e-3
+    warmup: int = 200
+    decay: float = 0.05
+    spread: float = 0.05  # standard deviation of the initial weights
+    masked: float = 0.12
+    looked_up: float = 0.20
+    detection: float = 4.0  # weight of the detection loss: few pieces contradict, so it is small by itself
+    pair: float = 0.5  # weight of the sentence-pair loss
+    fresh: int = 250  # steps for which text is generated at a time
+
+
+class Pretraining(torch.nn.Module):
+    """BERT with the three heads. The detection head is a linear layer over each piece's last hidden state."""
+
+    def __init__(self, model: BertForPreTraining, recipe: Recipe, compiled: bool = False):
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.detector = torch.nn.Linear(model.config.hidden_size, 2)
+        self.encode = torch.compile(model.bert.forward) if compiled else model.bert.forward
+
+    def forward(self, batch: MaskedPairs) -> dict[str, torch.Tensor]:
+        """Return hidden states (batch, seq, hidden) and the logits of the three heads, at the places asked for."""
+        out = self.encode(**batch.inputs())
+        states = out.last_hidden_state
+        return {
+            "words": self.model.cls.predictions(states[batch.words != IGNORED]),
+            "contradicts": self.detector(states[batch.contradicts != IGNORED]),
+            "unrelated": self.model.cls.seq_relationship(out.pooler_output),
+        }
+
+    def loss(self, batch: MaskedPairs) -> torch.Tensor:
+        """Weighted sum of the three losses [nats]."""
+        logits = self(batch)
+        words, contradicts, unrelated = (
+            cross_entropy(found, _asked(getattr(batch, name))) for name, found in logits.items()
+        )
+        return words + self.recipe.detection * contradicts + self.recipe.pair * unrelated
+
+
+def _asked(labels: torch.Tensor) -> torch.Tensor:
+    return labels[labels != IGNORED]
+
+
+def new_model(recipe: Recipe, vocab_size: int, pad: int) -> BertForPreTraining:
+    """Return a randomly initialised model of the recipe's shape.
+
+    There is no dropout, neither here nor in fine-tuning: a model this small, trained for seconds, is held back by it.
+    """
+    return BertForPreTraining(
+        BertConfig(
+            vocab_size=vocab_size, hidden_size=recipe.hidden, num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads, intermediate_size=recipe.inner, max_position_embeddings=recipe.context,
+            pad_token_id=pad, initializer_range=recipe.spread, hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
+    )  # fmt: skip
+
+
+def text(recipe: Recipe, tokenizer, count: int, seed: int) -> list[MaskedPairs]:
+    """Return ``count`` batches of one seed."""
+    return batches(
+        tokenizer, count, recipe.batch, seed, Mix(), recipe.masked, recipe.looked_up, recipe.lengths
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def held_out(trainer: Pretraining, tokenizer, count: int = 16) -> dict[str, float]:
+    """Measure the model on text that pretraining never sees.
+
+    Returns:
+        ``masked_loss`` [nats], ``retrieval`` (share right of masked words that the other text says), ``detection_loss``
+        [nats], ``found`` (share of contradicting pieces with a probability above one half), ``pair`` (share right).
+    """
+    found: dict[str, list[torch.Tensor]] = {}
+    for batch in text(trainer.recipe, tokenizer, count, trainer.recipe.seed + HELD_OUT):
+        logits = trainer(batch)
+        words, contradicts = _asked(batch.words), _asked(batch.contradicts)
+        hits = (logits["words"].argmax(-1) == words)[batch.determined[batch.words != IGNORED]]
+        for name, value in (
+            ("masked_loss", cross_entropy(logits["words"], words, reduction="none")),
+            ("retrieval", hits.float()),
+            ("detection_loss", cross_entropy(logits["contradicts"], contradicts, reduction="none")),
+            ("found", (logits["contradicts"].argmax(-1) == 1)[contradicts == 1].float()),
+            ("pair", (logits["unrelated"].argmax(-1) == batch.unrelated).float()),
+        ):
+            found.setdefault(name, []).append(value)
+    return {name: torch.cat(values).mean().item() for name, values in found.items()}
+
+
+def phases(recipe: Recipe, tokenizer) -> list[Phase]:
+    """One phase; the text is generated for ``recipe.fresh`` steps at a time."""
+
+    @lru_cache(maxsize=1)
+    def made(first: int) -> list[MaskedPairs]:
+        return text(recipe, tokenizer, recipe.fresh, recipe.seed + 1 + first)
+
+    def batch(step: int) -> MaskedPairs:
+        return made(step - step % recipe.fresh)[step % recipe.fresh]
+
+    return [Phase("pairs", recipe.steps, recipe.rate, batch, recipe.warmup)]
+
+
+def train(recipe: Recipe, steps=None, compiled=True, report=print, keep=None, start=None, log=(), tokenizer=None):
+    """Run the recipe.
+
+    Args:
+        recipe: The recipe.
+        steps: Stop after so many steps (the schedule stays the recipe's).
+        compiled: Compile the encoder (needs a C++ compiler).
+        report: Called with one line of progress now and then.
+        keep: Called with model, tokenizer and log every 500 steps, to keep what there is.
+        start: Folder that an earlier run kept, to go on with the phase after the last finished one.
+        log: Its log.
+        tokenizer: A ready tokenizer instead of a new one.
+
+    Returns:
+        Model, tokenizer and the log, a list of dicts.
+    """
+    torch.manual_seed(recipe.seed)
+    tokenizer = tokenizer or train_wordpiece(recipe.seed, recipe.vocab_size, recipe.context)
+    model = new_model(recipe, len(tokenizer), tokenizer.pad_token_id)
+    if start:
+        model = BertForPreTraining.from_pretrained(Path(start), dtype=torch.float32)
+    trainer = Pretraining(model, recipe, compiled)
+    log = run_phases(
+        trainer, phases(recipe, tokenizer), trainer.loss, lambda: held_out(trainer, tokenizer),
+        decay=recipe.decay, steps=steps, report=report, log=log,
+        keep=keep and (lambda log: keep(model, tokenizer, log)),
+    )  # fmt: skip
+    return model, tokenizer, log
