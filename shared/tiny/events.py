@@ -32,7 +32,7 @@ class EventKind:
         tellings: Sentences; each leaves out few roles or none.
         asks: Role -> questions for its filler.
         anchor: Roles that tell this event from others of its kind, besides the people.
-        rising: Two number roles of which the second must be smaller, as a loser's points are.
+        rising: Two number roles of which the second is smaller, as a loser's points are.
     """
 
     name: str
@@ -263,9 +263,10 @@ def new_event(rng: random.Random, kind: str | None = None) -> Event:
     fillers: dict[str, str] = {}
     for role, pool in about.roles.items():
         fillers[role] = rng.choice([word for word in POOLS[pool] if word not in fillers.values()])
-    if about.rising:
+    if about.rising:  # far enough apart that each can be contradicted while the other stays
         high, low = about.rising
-        fillers[low], fillers[high] = sorted((fillers[low], fillers[high]), key=int)
+        middle = len(NUMBERS) // 2
+        fillers[low], fillers[high] = rng.choice(NUMBERS[2:middle]), rng.choice(NUMBERS[middle:-2])
     return Event(about.name, tuple(fillers.items()))
 
 

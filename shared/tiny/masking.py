@@ -24,7 +24,8 @@ class MaskedPairs:
         token_type_ids: 0 in the first text, 1 in the second.
         words: Piece to be predicted at masked places, else -100.
         determined: True where a masked word stands in the other text too.
-        contradicts: 1 for pieces that contradict the other text, 0 for pieces that agree, -100 where it is not asked.
+        contradicts: 1 for pieces that contradict what the other text says, 0 for pieces that agree, -100 for pieces of
+            which the other text says nothing and for masked ones.
         unrelated: 1 if the texts were written about different things, shape (batch,).
     """
 
@@ -88,12 +89,9 @@ def _row(encoded, index: int, pair: Pair, length: int, tokenizer, rng, masked: f
             words[piece] = ids[piece]
             if luck < 0.9:
                 seen[piece] = tokenizer.mask_token_id if luck < 0.8 else rng.randrange(5, len(tokenizer))
-    asked = bool(pair.spans_a or pair.spans_b)
     contradicts = [
-        IGNORED if side is None or word != IGNORED or not asked or not (pair.spans_a, pair.spans_b)[side]
-        else int(span is not None and span[2])
-        for side, span, word in zip(sides, spans, words, strict=True)
-    ]  # fmt: skip
+        IGNORED if span is None or word != IGNORED else int(span[2]) for span, word in zip(spans, words, strict=True)
+    ]
     determined = [word != IGNORED and span is not None for word, span in zip(words, spans, strict=True)]
     rest = length - len(ids)
     return [
