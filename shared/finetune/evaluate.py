@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,9 @@ def _answer_batch(model: Any, tokenizer: Any, ids: list[list[int]], max_new_toke
         max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, eos_token_id=sorted(ends) or None
     )
     criteria = StoppingCriteriaList([_StopTexts(tokenizer, stop, width)]) if stop else None
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # peft counts positions from the prompt on, and warns that it leaves out those that generate() hands it
+        warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
         # use_model_defaults=False: else transformers takes do_sample=False for "not set" and follows a model whose own
         # settings sample (Llama-2's do), so that "greedy" answers would be drawn at random
         out = model.generate(

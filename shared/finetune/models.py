@@ -89,6 +89,9 @@ def load_base(
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in accepted]
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    if task.has_head:  # a classifier does not generate; the Trainer would take these over itself, with a notice
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            setattr(model.config, name, getattr(tokenizer, name))
     return model, tokenizer
 
 

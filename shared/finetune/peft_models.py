@@ -53,6 +53,11 @@ def mend(model: Any, task_type: str, pool: str = "cls") -> Any:
             leaves it.
     """
     config = model.active_peft_config
+    base = model.get_base_model()
+    if config.is_prompt_learning and not hasattr(base, "prepare_inputs_for_generation"):
+        base.prepare_inputs_for_generation = (
+            None  # disable_adapter() of peft 0.21 fails where there is none to put back
+        )
     seen = _Seen()
     if task_type == "QUESTION_ANS":
         _keep_token_types(model, seen)

@@ -65,7 +65,10 @@ def save_peft(model: Any, folder: Path) -> None:
         for one in model.peft_config.values()
         for key in ("embed", "lm_head", "wte")
     )
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=trained)
+    with warnings.catch_warnings():
+        # a layer that AdaLoRA has pruned away has rank 0, which peft takes for a shard of a distributed model
+        warnings.filterwarnings("ignore", message=r"Adapter '.*': \d+ LoRA tensor\(s\) have invalid shape")
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=trained)
 
 
 def _save_delta(model: Any, folder: Path) -> None:
@@ -138,6 +141,8 @@ def _with_adapter(model: Any, place: Path, task_type: str, about: dict[str, Any]
         # peft asks the base's config for its vocabulary size and warns when the base is no Hub id
         warnings.filterwarnings("ignore", message="Could not find a config file")
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
+        # AdaLoRA names its ranks by parameters; peft looks for modules of these names, and uses them all the same
+        warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
         tuned = PeftModel.from_pretrained(model, str(place))
     return mend(tuned, task_type, about.get("peft", {}).get("pool", "cls")).eval()
 

@@ -3,6 +3,7 @@ et al., 2022, arXiv:2110.04366), through the ``adapters`` library: h + W_up·φ(
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 from pydantic import Field
@@ -67,8 +68,12 @@ def add_adapter(section: AdapterSection, model: Any, task_type: str) -> None:
         for parameter in module.parameters(recurse=False)
     }
     adapters.init(model)
+    notices = logging.getLogger("adapters.model_mixin")
+    level = notices.level
+    notices.setLevel(logging.ERROR)  # while it makes the adapter active, the library notes that none is active yet
     model.add_adapter(NAME, config=adapter_config(section, model.config.hidden_size))
     model.train_adapter(NAME)
+    notices.setLevel(level)
     train_norms = section.kind == "houlsby" if section.train_layer_norm is None else section.train_layer_norm
     for name, parameter in model.named_parameters():
         if in_head(name, heads) or (train_norms and parameter in norms):
