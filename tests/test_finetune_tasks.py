@@ -338,3 +338,27 @@ def test_a_reload_needs_neither_the_data_nor_the_right_order_of_classes(place, t
     with pytest.raises(ModelError, match="delta.safetensors is damaged"):
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         load_tuned(config, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "good", "bad"),
+    [
+        ("SEQ_CLS", "bert", {"sentence1": "w1 w2", "sentence2": "w3"}, {"sentence1": "w1"}),
+        ("TOKEN_CLS", "bert", {"tokens": ["w1", "w2"]}, {"words_": ["w1"]}),
+        ("QUESTION_ANS", "bert", {"question": "w1", "context": "w1 w2"}, {"question": "w1"}),
+        ("SEQ_2_SEQ_LM", "t5", {"question": "w1 w2 w3"}, {"query": "w1"}),
+    ],
+)
+def test_inference_answers_a_file_of_each_task(place, tmp_path, task, kind, good, bad, capsys):
+    from shared.finetune import inference
+
+    config = configured(place, task, kind, {"method": "full"})
+    file, out = world.write_config(tmp_path / "c.yaml", config.given()), tmp_path / "out.jsonl"
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in (good, bad, good)))
+    call = ["--config", str(file), "--input_file", str(tmp_path / "in.jsonl"), "--output_file", str(out)]
+    assert inference.main(call) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["line"] for row in rows] == [1, 2, 3] and "error" in rows[1] and rows[0]["answer"] == rows[2]["answer"]
+    assert "in.jsonl:2: the input has no column" in capsys.readouterr().err or task == "SEQ_2_SEQ_LM"
+    wanted = {"SEQ_CLS": str, "TOKEN_CLS": list, "QUESTION_ANS": str, "SEQ_2_SEQ_LM": str}[task]
+    assert isinstance(rows[0]["answer"], wanted)

@@ -28,9 +28,10 @@ class Task:
         metrics: Names of its scores, as shares [0–1].
         labels: config -> the names of the classes; None for tasks without classes.
         features: (rows, tokenizer, config, model) -> what the model is trained on: one dict of lists per example.
-            None, as ``predict`` and ``score``, for CAUSAL_LM, which TRL trains.
+            None, as the other functions, for CAUSAL_LM, which TRL trains.
         label_names: The keys of those dicts that hold what is to be learnt.
         predict: (model, tokenizer, rows, config, progress) -> one prediction per row.
+        input_row: (row, config) -> the row with the columns that ``predict`` needs, for inference; raises DataError.
         score: (predictions, rows, config, model) -> (metrics, references as text or label, one per row).
     """
 
@@ -40,6 +41,7 @@ class Task:
     metrics: tuple[str, ...]
     predict: Callable[..., list[Any]] | None = None
     score: Callable[..., tuple[dict[str, float], list[Any]]] | None = None
+    input_row: Callable[[dict[str, Any], Config], dict[str, Any]] | None = None
     labels: Callable[[Config], list[str]] | None = None
     features: Callable[..., list[dict[str, Any]]] | None = None
     label_names: tuple[str, ...] = field(default=("labels",))

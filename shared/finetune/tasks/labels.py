@@ -36,6 +36,27 @@ def find_column(rows: Dataset, asked: str | None, known: Sequence[str], key: str
     return found
 
 
+def needed(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """An input with the columns that a task needs.
+
+    Args:
+        row: The input; a bare text is ``{"text": …}``, and does for a task that needs one column.
+        columns: The task's columns.
+
+    Raises:
+        DataError: If one is missing.
+    """
+    if set(row) == {"text"} and len(columns) == 1:
+        return {columns[0]: row["text"]}
+    missing = [column for column in columns if column not in row]
+    if missing:
+        raise DataError(
+            f"the input has no column {missing[0]!r}; it has {', '.join(map(str, row))}",
+            cure=f"give a csv or jsonl file with the columns {', '.join(columns)}",
+        )
+    return row
+
+
 def class_names(rows: Dataset, column: str) -> list[str] | None:
     """The names that the data set itself declares for a column (ClassLabel, or a list of them); None without."""
     feature = rows.features[column]

@@ -8,7 +8,7 @@ from shared.errors import DataError, ModelError
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
-from shared.finetune.tasks.labels import find_column
+from shared.finetune.tasks.labels import find_column, needed
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -77,6 +77,11 @@ def _target(answer: dict[str, list], spots: list) -> dict[str, int]:
     return {"start_positions": inside[0], "end_positions": inside[-1]}
 
 
+def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
+    """An input with question and context."""
+    return needed(row, ["question", "context"])
+
+
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
     """The likeliest piece of each context, over all its windows."""
     coded, owners, places = _windows(rows, tokenizer, config, model)
@@ -119,4 +124,5 @@ TASK = Task(
     label_names=("start_positions", "end_positions"),
     predict=predict,
     score=score,
+    input_row=input_row,
 )

@@ -33,6 +33,14 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
     return [{**one, "labels": target} for one, target in zip(sources, targets, strict=True)]
 
 
+def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
+    """An input of which the template can make a prompt."""
+    from shared.finetune.data import prompt_of
+
+    prompt_of(row, config.dataset)
+    return row
+
+
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
     """The text that is generated greedily for each row's prompt."""
     from shared.finetune.data import prompts_of
@@ -85,4 +93,5 @@ TASK = Task(
     features=features,
     predict=predict,
     score=score,
+    input_row=input_row,
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
-from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, number_of
+from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, needed, number_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -74,6 +74,12 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
     return [{**one, "labels": number} for one, number in zip(coded, numbers, strict=True)]
 
 
+def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
+    """An input with the columns that are classified."""
+    known = next((list(columns) for columns in KNOWN if all(column in row for column in columns)), ["text"])
+    return needed(row, config.dataset.text_columns or known)
+
+
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
     """The name of each row's likeliest class."""
     coded, names = inputs(rows, tokenizer, config, model), model_labels(model)
@@ -99,4 +105,5 @@ TASK = Task(
     features=features,
     predict=predict,
     score=score,
+    input_row=input_row,
 )

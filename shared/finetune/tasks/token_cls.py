@@ -8,7 +8,7 @@ from shared.errors import DataError
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
-from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, number_of
+from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, needed, number_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -78,6 +78,13 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
     ]
 
 
+def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
+    """An input with its words; a text is split at its blanks."""
+    column = (config.dataset.text_columns or [next((word for word in WORDS if word in row), WORDS[0])])[0]
+    row = needed(row, [column])
+    return {**row, column: row[column].split() if isinstance(row[column], str) else row[column]}
+
+
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[list[str]]:
     """The likeliest tag of each word; O (or the first tag) for words that were cut off."""
     coded, firsts = _coded(rows, tokenizer, config, model)
@@ -112,4 +119,5 @@ TASK = Task(
     features=features,
     predict=predict,
     score=score,
+    input_row=input_row,
 )
