@@ -362,3 +362,48 @@ def test_inference_answers_a_file_of_each_task(place, tmp_path, task, kind, good
     assert "in.jsonl:2: the input has no column" in capsys.readouterr().err or task == "SEQ_2_SEQ_LM"
     wanted = {"SEQ_CLS": str, "TOKEN_CLS": list, "QUESTION_ANS": str, "SEQ_2_SEQ_LM": str}[task]
     assert isinstance(rows[0]["answer"], wanted)
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "peft"),
+    [
+        ("SEQ_CLS", "bert", {"method": "bitfit"}),
+        ("SEQ_CLS", "bert", {"method": "adapter", "bottleneck": 4}),
+        ("SEQ_CLS", "bert", {"method": "p-tuning", "num_virtual_tokens": 3}),
+        ("SEQ_CLS", "bert", {"method": "lora"}),
+        ("CAUSAL_LM", "gpt2", {"method": "prefix-tuning", "encoder_hidden_size": 8, "num_virtual_tokens": 3}),
+    ],
+    ids=lambda value: value["method"] if isinstance(value, dict) else value,
+)
+def test_going_on_from_a_checkpoint_gives_the_uninterrupted_weights(place, tmp_path, task, kind, peft):
+    training = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "learning_rate": 1e-2}
+    config = configured(place, task, kind, peft, **training)
+    whole = train.run(config, tmp_path, 0, score=False).trainer.model
+    again = train.run(config, tmp_path, 0, resume=tmp_path / "checkpoint-2", score=False).trainer.model
+    trained = {name: one for name, one in whole.named_parameters() if one.requires_grad}
+    assert trained and all(torch.equal(again.get_parameter(name), one) for name, one in trained.items())
+
+
+def test_adalora_does_not_go_on_from_a_checkpoint(place, tmp_path):
+    training = {"max_steps": 4, "save_strategy": "steps", "save_steps": 2, "learning_rate": 1e-2}
+    config = configured(place, "SEQ_CLS", "bert", {"method": "adalora"}, **training)
+    train.run(config, tmp_path, 0, score=False)
+    with pytest.raises(ConfigError, match="can't go on"):
+        train.run(config, tmp_path, 0, resume=tmp_path / "checkpoint-2", score=False)
+
+
+def test_the_command_trains_scores_and_reports(place, tmp_path, capsys):
+    from shared.finetune import evaluate
+
+    config = configured(place, "SEQ_CLS", "bert", {"method": "bitfit"}, output_dir=str(tmp_path / "out"))
+    file = world.write_config(tmp_path / "c.yaml", config.given())
+    assert train.main(["--config", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert "accuracy" in shown and "exact match" not in shown
+    wanted = {"adapter", "config.yaml", "metrics.json", "history.json", "run.json", "answers.jsonl"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == wanted
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["main_metric"] == "accuracy" and metrics["n"] == 4
+    call = ["--config", str(tmp_path / "out" / "config.yaml"), "--model_path", str(tmp_path / "out")]
+    assert evaluate.main([*call, "--output_file", str(tmp_path / "e.json")]) == 0
+    assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == metrics["accuracy"]

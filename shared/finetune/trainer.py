@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
-from shared.finetune.task_trainer import PlainForward
+from shared.finetune.task_trainer import Careful
 
 
-class AnswerLossTrainer(PlainForward, SFTTrainer):
+class AnswerLossTrainer(Careful, SFTTrainer):
     """SFTTrainer whose output head is computed at the positions that predict an answer's token only.
 
     The loss is the same number: the mean negative log-likelihood over the answers' tokens of the whole (accumulated)
