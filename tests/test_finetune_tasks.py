@@ -407,3 +407,29 @@ def test_the_command_trains_scores_and_reports(place, tmp_path, capsys):
     call = ["--config", str(tmp_path / "out" / "config.yaml"), "--model_path", str(tmp_path / "out")]
     assert evaluate.main([*call, "--output_file", str(tmp_path / "e.json")]) == 0
     assert json.loads((tmp_path / "e.json").read_text())["accuracy"] == metrics["accuracy"]
+
+
+@pytest.mark.parametrize(("method", "rate"), [("full", 3e-3), ("lora", 2e-2), ("p-tuning-v2", 3e-2)])
+def test_it_learns(place, tmp_path, method, rate):
+    """The first two words are a name: a random BERT learns that much in a second."""
+    training = {"max_steps": 60, "group_by_length": True, "eval_strategy": "steps", "eval_steps": 30}
+    config = configured(place, "TOKEN_CLS", "bert", {"method": method}, learning_rate=rate, **training)
+    result = train.run(config, tmp_path, 0)
+    losses = [step["eval_loss"] for step in result.history if "eval_loss" in step]
+    assert losses[1] < losses[0] and result.metrics["f1"] > 0.9, (losses, result.metrics)
+
+
+def test_a_head_on_a_quantised_base_trains_in_full_precision(place, tmp_path):
+    pytest.importorskip("bitsandbytes")
+    config = configured(place, "SEQ_CLS", "bert", {"method": "lora"}, max_steps=2)
+    config = config.changed(model={"quantization": {"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32"}})
+    result = train.run(config, tmp_path / "c", 0, score=False)
+    model = result.trainer.model
+    heads = {name: one for name, one in model.named_parameters() if "modules_to_save" in name}
+    assert len(heads) == 4 and all(one.dtype == torch.float32 and one.requires_grad for one in heads.values())
+    assert any(one.dtype == torch.uint8 for one in model.parameters())
+    storage.store(model, tmp_path / "adapter", config)
+    again, tokenizer = load_tuned(config, tmp_path / "adapter")
+    one = tokenizer("w1 w2 w3", return_tensors="pt")
+    with torch.no_grad():
+        torch.testing.assert_close(again(**one).logits, model.eval()(**one).logits, rtol=1e-4, atol=1e-5)

@@ -159,14 +159,19 @@ def find_weights(folder: Path) -> Path:
     )
 
 
-def bits_and_bytes(section: Quantization) -> Any:
-    """transformers' BitsAndBytesConfig of a ``model.quantization`` section."""
+def bits_and_bytes(section: Quantization, kept: Sequence[str] | None = None) -> Any:
+    """transformers' BitsAndBytesConfig of a ``model.quantization`` section.
+
+    Args:
+        section: The section.
+        kept: Modules that stay as they are; None: transformers' own choice, the output layer.
+    """
     import torch
     from transformers import BitsAndBytesConfig
 
     values = section.model_dump()
     values["bnb_4bit_compute_dtype"] = getattr(torch, values["bnb_4bit_compute_dtype"])
-    return BitsAndBytesConfig(**values)
+    return BitsAndBytesConfig(**values, llm_int8_skip_modules=list(kept) if kept else None)
 
 
 def exact_4bit_on_cpu(model: Any) -> Any:
@@ -214,7 +219,9 @@ def _from_pretrained(
         extra["attn_implementation"] = section.attn_implementation
     if quantization is not None:
         _need_bitsandbytes()
-        extra["quantization_config"] = bits_and_bytes(quantization)
+        # a head is trained in full: it must not be stored in integer codes
+        kept = [*HEADS, "pooler"] if task.has_head else None
+        extra["quantization_config"] = bits_and_bytes(quantization, kept)
         extra["device_map"] = {"": device}
     if labels is not None:
         extra["id2label"] = dict(enumerate(labels))
