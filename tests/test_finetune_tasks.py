@@ -178,6 +178,16 @@ def test_padding_does_not_change_a_class(place, kind, peft):
     assert (alone[0] - alone[1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning", "p-tuning-v2"])
+def test_answers_do_not_depend_on_the_batch(place, method):
+    from shared.finetune.evaluate import generate_answers
+
+    model, tokenizer = tuned(place, "CAUSAL_LM", "gpt2", {"method": method})
+    prompts = ["w1", "w2 w3 w4 w5 w6 w7", "w8 w9", "w1 w2 w3", "w39 w38 w37 w36 w2 w3 w4 w5", "w5"]
+    alone = [generate_answers(model, tokenizer, [prompt], 8)[0] for prompt in prompts]
+    assert generate_answers(model, tokenizer, prompts, 8) == alone and len({one.text for one in alone}) > 3
+
+
 def test_a_prompted_bert_classifies_by_its_cls(place):
     read = {}
     for pool in ("cls", "first"):

@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,8 +68,7 @@ def generate_answers(
     was_training = model.training
     model.eval()
     try:
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
+        for chosen in _batches(ids, order, batch_size, alike=_has_input_prompt(model)):
             batch = _answer_batch(model, tokenizer, [ids[index] for index in chosen], max_new_tokens, list(stop))
             for index, answer in zip(chosen, batch, strict=True):
                 answers[index] = answer
@@ -170,6 +169,27 @@ def _answer_batch(model: Any, tokenizer: Any, ids: list[list[int]], max_new_toke
             use_model_defaults=False,
         )
     return [_cut(tokenizer, row, ends, stop) for row in out[:, width:].tolist()]
+
+
+def _has_input_prompt(model: Any) -> bool:
+    settings = getattr(model, "active_peft_config", None)
+    return getattr(settings, "peft_type", None) in ("PROMPT_TUNING", "P_TUNING")
+
+
+def _batches(ids: list[list[int]], order: list[int], size: int, alike: bool) -> Iterator[list[int]]:
+    """The prompts' places in batches; ``alike``: of one length each, so that nothing is padded.
+
+    With virtual tokens peft leaves the positions to the model, which then counts the padding between them and the
+    text: answers would depend on what else is in the batch.
+    """
+    batch: list[int] = []
+    for place in order:
+        if batch and (len(batch) == size or (alike and len(ids[place]) != len(ids[batch[0]]))):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
