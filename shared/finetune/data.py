@@ -259,6 +259,18 @@ def _check_names(needed: list[str], columns: list[str], where: str) -> None:
             raise DataError(found, cure=f"rename the column or the placeholder: {did_you_mean(name, columns)}")
 
 
+def cut_words(text: Any, column: str, dataset: DatasetSection) -> str:
+    """A column's text, cut after its ``max_words``; nothing for a gap."""
+    text = "" if text is None else str(text)
+    words = dataset.max_words.get(column)
+    return text if words is None else " ".join(text.split()[:words])
+
+
+def prompts_of(rows: Dataset, dataset: DatasetSection) -> list[str]:
+    """The rows' prompts; see :func:`prompt_of`."""
+    return [prompt_of(row, dataset) for row in rows]
+
+
 def _cut(row: Mapping[str, Any], dataset: DatasetSection) -> dict[str, Any]:
     """The row with over-long columns cut after ``max_words`` words."""
     cut = {key: "" if value is None else value for key, value in row.items()}
