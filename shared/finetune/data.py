@@ -130,7 +130,7 @@ def _load(dataset: DatasetSection, role: str, split: str) -> Dataset:
     if name.startswith("tiny:"):
         from shared.tiny import load_task
 
-        return load_task(name.removeprefix("tiny:"), split)
+        return load_task(name.removeprefix("tiny:"), split, difficulty=dataset.config or "normal")
     if name.startswith("fetched:"):
         from shared.fetch import fetched
 

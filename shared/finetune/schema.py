@@ -67,7 +67,11 @@ class DatasetSection(Section):
         description="tiny:<task>, fetched:<name>, a local .jsonl/.csv/.parquet file or a folder with "
         "one file per split, or a Hub id."
     )
-    config: str | None = Field(None, description="The Hub data set's configuration (for example main for gsm8k).")
+    config: str | None = Field(
+        None,
+        description="The Hub data set's configuration (for example main for gsm8k); for tiny:<task> the difficulty "
+        "(easy, normal, hard).",
+    )
     revision: str | None = Field(None, description="Hub branch, tag or commit; null is the main branch.")
     train_split: str = Field("train", description="Split to train on.")
     eval_split: str = Field("validation", description="Split for the loss during training.")
