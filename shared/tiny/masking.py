@@ -54,7 +54,8 @@ def batches(
         seed: Seed of the text and the masks.
         mix: Shares of the sorts of pair.
         masked: Share of ordinary words that are masked.
-        looked_up: Share of words that the other text says too; changed ones are never masked, they can't be known.
+        looked_up: Share of words that the other text says too which are masked in one of the two; changed ones never
+            are, since they can't be known.
         lengths: Sequence lengths [tokens] to which batches are padded, rising; longer pairs are cut to the last.
     """
     rng = random.Random(f"masks {seed}")
@@ -79,9 +80,10 @@ def _row(encoded, index: int, pair: Pair, length: int, tokenizer, rng, masked: f
     kinds = encoded["token_type_ids"][index][:length]
     spans = [_span_of(side, place, pair) for side, place in zip(sides, places, strict=True)]
     words, seen = [IGNORED] * len(ids), list(ids)
+    asking = rng.randrange(2)  # words that both texts say are hidden in one of them only, or nothing could be looked up
     for pieces in _words(encoded.word_ids(index)[:length], sides):
         span = spans[pieces[0]]
-        share = masked if span is None else 0.0 if span[2] else looked_up
+        share = masked if span is None else looked_up if not span[2] and sides[pieces[0]] == asking else 0.0
         if rng.random() >= share:
             continue
         luck = rng.random()

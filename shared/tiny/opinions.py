@@ -26,7 +26,12 @@ ASPECTS = "plot acting music ending story cast camera dialogue script pace".spli
 COLOURS = "Red Blue Green Golden Silver White Black Last First Lost Silent Broken".split()
 NOUNS = "River Train Garden Bridge Window Letter Winter Island Mirror Road Tower Harbour".split()
 NEGATIONS = ("not {}", "never {}", "hardly {}", "anything but {}", "far from {}", "not at all {}", "by no means {}")
-NEGATED = {"easy": 0.15, "normal": 0.3, "hard": 0.5}  # share of adjectives that are said by negating the opposite
+NEGATED = {
+    "plain": 0.0,
+    "easy": 0.15,
+    "normal": 0.3,
+    "hard": 0.5,
+}  # share of adjectives that are said by negating the opposite
 FOLKS = ("the critics", "my brother", "my sister", "the papers", "our neighbours", "the crowd", "my friends")
 
 
@@ -172,7 +177,12 @@ FORMS: dict[str, Callable[[Critic, bool, str], str]] = {
     "expectation": _expectation,
     "denial": _denial,
 }
-WEIGHTS = {"easy": (6, 3, 1, 1, 0, 0, 0, 1), "normal": (4, 4, 3, 2, 1, 1, 1, 1), "hard": (0, 0, 3, 3, 3, 3, 3, 1)}
+WEIGHTS = {  # of the forms, in their order
+    "plain": (3, 2, 0, 0, 0, 0, 0, 0),
+    "easy": (6, 3, 1, 1, 0, 0, 0, 1),
+    "normal": (4, 4, 3, 2, 1, 1, 1, 1),
+    "hard": (0, 0, 3, 3, 3, 3, 3, 1),
+}
 SPLITS = ("test", "validation", "train", "train", "train", *["pretraining"] * 5)
 
 
@@ -187,7 +197,7 @@ def opinion(rng: random.Random, split: str, level: str = "normal", good: bool | 
     Args:
         rng: Source of chance.
         split: "train", "validation", "test" or "pretraining".
-        level: "easy" has little negation and contrast, "hard" almost nothing else.
+        level: "plain" has neither negation nor contrast, "easy" little, "hard" almost nothing else.
         good: For or against; by default at random.
         film: The film's title; by default a new one.
 
@@ -228,3 +238,20 @@ DISLIKED = (
 def reaction(rng: random.Random, good: bool, person: str = "") -> str:
     """What somebody does after such a film: a sentence that follows from the opinion, with none of its words."""
     return rng.choice(LIKED if good else DISLIKED).format(p=person or rng.choice(PEOPLE))
+
+
+def comment(rng: random.Random, good: bool, right: bool = True) -> tuple[str, tuple[int, int]]:
+    """Somebody else agrees or disagrees, and says so with an adjective of the side that follows.
+
+    Args:
+        rng: Source of chance.
+        good: The side of the opinion that is commented on.
+        right: False takes an adjective of the wrong side.
+
+    Returns:
+        The sentence, and where the adjective stands in it [characters].
+    """
+    agrees = rng.random() < 0.5
+    word = rng.choice(GOOD if (good == agrees) == right else BAD)
+    text = f"{rng.choice(PEOPLE)} {'agrees' if agrees else 'disagrees'}: it is {word}."
+    return text, (len(text) - 1 - len(word), len(text) - 1)

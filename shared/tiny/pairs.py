@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from shared.tiny.events import EVENT_KINDS, Event, contradict, event_of, fill, swap_people
 from shared.tiny.news import SEQUELS, lines, sequel
-from shared.tiny.opinions import opinion, reaction
+from shared.tiny.opinions import comment, opinion, reaction
 from shared.tiny.stories import LINES
 from shared.tiny.world import KINDS, PEOPLE, Fact, World
 
@@ -57,6 +57,7 @@ class Mix:
     changed: float = 0.6  # share of pairs with a contradiction in them
     unrelated: float = 0.15
     echo: float = 0.1  # share of events that are told in the same words the second time
+    plain: float = 0.3  # share of opinions without negation and contrast
 
 
 def pairs(seed: int, mix: Mix) -> Iterator[Pair]:
@@ -96,16 +97,21 @@ class _Maker:
         pattern = rng.choice(LINES)
         again = rng.sample(story, rng.randint(2, len(story)))
         false = {fact: self._false(fact, story) for fact in again if self._changed() and rng.random() < 0.5}
-        a, spans_a = self._lines(pattern, [(fact, fact) for fact in story], set(false))
-        b, spans_b = self._lines(pattern, [(fact, false.get(fact, fact)) for fact in again], set(false))
+        a, spans_a = self._lines(pattern, {fact: fact for fact in story}, set(again), set(false))
+        b, spans_b = self._lines(pattern, {fact: false.get(fact, fact) for fact in again}, set(again), set(false))
         return Pair(a, b, spans_a, spans_b)
 
-    def _lines(self, pattern: str, told: list[tuple[Fact, Fact]], wrong: set[Fact]) -> tuple[str, list[Span]]:
+    def _lines(
+        self, pattern: str, told: dict[Fact, Fact], shared: set[Fact], wrong: set[Fact]
+    ) -> tuple[str, list[Span]]:
         text, found = "", []
-        for fact, said in told:
+        for fact, said in told.items():
             line, spans = fill(pattern, said.words())
             text += " " * bool(text)
-            found += [(a + len(text), b + len(text), role == "v" and fact in wrong) for role, (a, b) in spans.items()]
+            if fact in shared:
+                found += [
+                    (a + len(text), b + len(text), role == "v" and fact in wrong) for role, (a, b) in spans.items()
+                ]
             text += line
         return text, found
 
@@ -126,11 +132,9 @@ class _Maker:
     def _compare(self, one, two, event: Event, other: Event) -> Pair:
         (a, spans_a), (b, spans_b) = one, two
         differs = {role for role, filler in event.words.items() if other.words[role] != filler}
-        return Pair(
-            a, b,
-            [(*span, role in differs and role in spans_b) for role, span in spans_a.items()],
-            [(*span, role in differs and role in spans_a) for role, span in spans_b.items()],
-        )  # fmt: skip
+        both = [role for role in spans_a if role in spans_b]
+        said, again = ([(*spans[role], role in differs) for role in both] for spans in (spans_a, spans_b))
+        return Pair(a, b, said, again)
 
     def questions(self) -> Pair:
         """One or two events, and a question on one with its answer."""
@@ -149,9 +153,11 @@ class _Maker:
         question, asked = fill(rng.choice(EVENT_KINDS[event.kind].asks[role]), event.words)
         b = f"{question} {other.words[role]}."
         wrong = other is not event
-        spans_b = [(*span, False) for name, span in asked.items() if name in spans_a]
-        spans_b.append((len(question) + 1, len(b) - 1, wrong))
-        return Pair(a, b, [(*span, wrong and name == role) for name, span in spans_a.items()], spans_b)
+        both = [name for name in asked if name in spans_a]
+        said = [(*spans_a[role], wrong), *((*spans_a[name], False) for name in both)]
+        return Pair(
+            a, b, said, [(len(question) + 1, len(b) - 1, wrong), *((*asked[name], False) for name in both)]
+        )  # fmt: skip
 
     def facts(self) -> Pair:
         """Facts on two to four people, and some of them told again, asked about or put as question and answer."""
@@ -164,17 +170,17 @@ class _Maker:
             a += " " * bool(a)
             spans_a[fact] = _shift(spans, len(a))
             a += text
-        b, spans_b, wrong = "", [], set()
+        b, spans_b, retold = "", [], {}
         for fact in rng.sample(story, rng.randint(1, min(3, len(story)))):
             said = self._false(fact, story) if self._changed() and rng.random() < 0.6 else fact
             text, spans = self._again(fact, said)
             b += " " * bool(b)
             for role, (start, end) in spans.items():
-                false = said.words()[role] != fact.words()[role]
-                spans_b.append((start + len(b), end + len(b), false))
-                wrong |= {(fact, role)} if false else set()
+                if role in spans_a[fact]:
+                    retold[fact, role] = said.words()[role] != fact.words()[role]
+                    spans_b.append((start + len(b), end + len(b), retold[fact, role]))
             b += text
-        told = [(*span, (fact, role) in wrong) for fact, s in spans_a.items() for role, span in s.items()]
+        told = [(*spans_a[fact][role], false) for (fact, role), false in retold.items()]
         return Pair(a, b, told, spans_b)
 
     def _false(self, fact: Fact, story: list[Fact]) -> Fact:
@@ -199,13 +205,15 @@ class _Maker:
         return fill(pattern, said.words())
 
     def opinions(self) -> Pair:
-        """An opinion on a film and what follows from it."""
+        """An opinion on a film, and what follows from it or what somebody else says of it."""
         rng = self.rng
-        one = opinion(rng, "pretraining")
-        good = one.good != (rng.random() < self.mix.changed / 2)
-        a, b = one.text, reaction(rng, good)
-        start = b.index(" ") + 1
-        return Pair(a, b, [], [(start, len(b) - 1, good != one.good)])
+        level = "plain" if rng.random() < self.mix.plain else rng.choice(("easy", "normal", "normal"))
+        one, right = opinion(rng, "pretraining", level), rng.random() >= self.mix.changed / 2
+        if rng.random() < 0.3:
+            b, span = comment(rng, one.good, right)
+            return Pair(one.text, b, [], [(*span, not right)])
+        b = reaction(rng, one.good == right)
+        return Pair(one.text, b, [], [(b.index(" ") + 1, len(b) - 1, not right)])
 
     def news(self) -> Pair:
         """A line full of names, and a sentence on one of them that fits its sort."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from transformers import BertConfig, BertForPreTraining
 from shared.tiny.card import About
 from shared.tiny.corpus import HELD_OUT
 from shared.tiny.masking import IGNORED, MaskedPairs, batches
-from shared.tiny.pairs import Mix
+from shared.tiny.pairs import Mix, Span, pairs
 from shared.tiny.pretrain.loop import Phase
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.pretrain.start import Start, structured_start
@@ -52,17 +53,17 @@ class Recipe:
     lengths: tuple[int, ...] = (32, 48, 64)
     batch: int = 48
     early: int = 1000  # steps of the first phase, on text that is dense in what has to be looked up
-    early_mix: Mix = Mix(0.60, 0.25, 0.02, 0.05, 0.05, 0.03, unrelated=0.05, echo=0.5)
-    late: int = 4500
-    late_mix: Mix = Mix(0.10, 0.28, 0.14, 0.22, 0.16, 0.10, unrelated=0.10, echo=0.1)
+    early_mix: Mix = Mix(0.50, 0.22, 0.03, 0.05, 0.17, 0.03, unrelated=0.05, echo=0.5, plain=1.0)
+    late: int = 5000
+    late_mix: Mix = Mix(0.06, 0.22, 0.15, 0.25, 0.22, 0.10, unrelated=0.10, echo=0.1, plain=0.3)
     rate: float = 1e-3
     warmup: int = 100
-    horizon: int = 4000  # steps after which the first phase's rate would reach its end
+    horizon: int = 6000  # steps after which the first phase's rate would reach its end
     decay: float = 0.05
     spread: float = 0.05  # standard deviation of the initial weights
     start: Start = Start()
     masked: float = 0.15
-    looked_up: float = 0.35
+    looked_up: float = 0.4
     detection: float = 1.0  # weight of the detection loss
     pair: float = 0.5  # weight of the sentence-pair loss
     fresh: int = 250  # steps for which text is generated at a time
@@ -117,6 +118,21 @@ def new_model(recipe: Recipe, vocab_size: int, pad: int) -> BertForPreTraining:
     )  # fmt: skip
     structured_start(model, recipe.start)
     return model
+
+
+def sample(count: int) -> list[str]:
+    """Return some pairs of the text; words that contradict the other text stand in asterisks."""
+    return [
+        f"{_starred(pair.a, pair.spans_a)}\n{_starred(pair.b, pair.spans_b)}"
+        for pair in islice(pairs(0, Recipe().late_mix), count)
+    ]
+
+
+def _starred(text: str, spans: list[Span]) -> str:
+    for start, end, wrong in sorted(spans, reverse=True):
+        if wrong:
+            text = f"{text[:start]}*{text[start:end]}*{text[end:]}"
+    return text
 
 
 def text(recipe: Recipe, tokenizer, count: int, seed: int, mix: Mix) -> list[MaskedPairs]:
