@@ -26,6 +26,8 @@ class MaskedPairs:
         determined: True where a masked word stands in the other text too.
         contradicts: 1 for pieces that contradict what the other text says, 0 for pieces that agree, -100 for pieces of
             which the other text says nothing and for masked ones.
+        wanted: 1 for pieces that a mask in the other text stands for, 0 for the rest of the text that has no such mask,
+            -100 elsewhere.
         unrelated: 1 if the texts were written about different things, shape (batch,).
     """
 
@@ -35,6 +37,7 @@ class MaskedPairs:
     words: torch.Tensor
     determined: torch.Tensor
     contradicts: torch.Tensor
+    wanted: torch.Tensor
     unrelated: torch.Tensor
 
     def inputs(self) -> dict[str, torch.Tensor]:
@@ -80,11 +83,11 @@ def _row(encoded, index: int, pair: Pair, length: int, tokenizer, rng, masked: f
     kinds = encoded["token_type_ids"][index][:length]
     spans = [_span_of(side, place, pair) for side, place in zip(sides, places, strict=True)]
     words, seen = [IGNORED] * len(ids), list(ids)
-    asking = rng.randrange(2)  # words that both texts say are hidden in one of them only, or nothing could be looked up
+    asking = _asking(pair, rng)
+    hidden = {span: rng.random() < looked_up for span in (pair.spans_a, pair.spans_b)[asking] if not span[2]}
     for pieces in _words(encoded.word_ids(index)[:length], sides):
         span = spans[pieces[0]]
-        share = masked if span is None else looked_up if not span[2] and sides[pieces[0]] == asking else 0.0
-        if rng.random() >= share:
+        if not (rng.random() < masked if span is None else sides[pieces[0]] == asking and hidden.get(span, False)):
             continue
         luck = rng.random()
         for piece in pieces:
@@ -94,12 +97,28 @@ def _row(encoded, index: int, pair: Pair, length: int, tokenizer, rng, masked: f
     contradicts = [
         IGNORED if span is None or word != IGNORED else int(span[2]) for span, word in zip(spans, words, strict=True)
     ]
+    texts = (pair.spans_a, pair.spans_b)
+    answers = {other for other, span in zip(texts[1 - asking], texts[asking], strict=False) if hidden.get(span, False)}
+    wanted = [
+        int(span in answers) if side == 1 - asking and texts[1 - asking] and word == IGNORED else IGNORED
+        for side, span, word in zip(sides, spans, words, strict=True)
+    ]
     determined = [word != IGNORED and span is not None for word, span in zip(words, spans, strict=True)]
-    rest = length - len(ids)
-    return [
-        seen + [tokenizer.pad_token_id] * rest, [1] * len(ids) + [0] * rest, kinds + [0] * rest,
-        words + [IGNORED] * rest, determined + [False] * rest, contradicts + [IGNORED] * rest,
+    filled = [
+        (seen, tokenizer.pad_token_id), ([1] * len(ids), 0), (kinds, 0), (words, IGNORED), (determined, False),
+        (contradicts, IGNORED), (wanted, IGNORED),
     ]  # fmt: skip
+    return [column + [rest] * (length - len(ids)) for column, rest in filled]
+
+
+def _asking(pair: Pair, rng: random.Random) -> int:
+    """In which text (0 or 1) words are hidden that the other one determines.
+
+    In one only, or nothing could be looked up; and whole stretches of it, or what is left would give the rest away.
+    """
+    if not pair.spans_a or not pair.spans_b:
+        return int(bool(pair.spans_b))
+    return rng.randrange(2)
 
 
 def _span_of(side: int | None, place: tuple[int, int], pair: Pair) -> Span | None:

@@ -251,7 +251,7 @@ def comment(rng: random.Random, good: bool, right: bool = True) -> tuple[str, tu
     Returns:
         The sentence, and where the adjective stands in it [characters].
     """
-    agrees = rng.random() < 0.5
+    agrees = rng.random() < 0.75
     word = rng.choice(GOOD if (good == agrees) == right else BAD)
     text = f"{rng.choice(PEOPLE)} {'agrees' if agrees else 'disagrees'}: it is {word}."
     return text, (len(text) - 1 - len(word), len(text) - 1)

@@ -29,7 +29,7 @@ class Pair:
         a: The first text.
         b: The second text.
         spans_a: Words of the first one that the second one says again or contradicts.
-        spans_b: The same in the second one.
+        spans_b: The same in the second one, in the same order; or, with ``spans_a`` empty, what follows from the first.
         related: Whether they speak of the same; an unrelated second text was written about something else.
     """
 
@@ -96,22 +96,21 @@ class _Maker:
         story = self.world.story([rng.choice(list(KINDS))], rng.randint(3, 5))
         pattern = rng.choice(LINES)
         again = rng.sample(story, rng.randint(2, len(story)))
-        false = {fact: self._false(fact, story) for fact in again if self._changed() and rng.random() < 0.5}
-        a, spans_a = self._lines(pattern, {fact: fact for fact in story}, set(again), set(false))
-        b, spans_b = self._lines(pattern, {fact: false.get(fact, fact) for fact in again}, set(again), set(false))
+        said = {fact: self._false(fact, story) if self._changed() and rng.random() < 0.5 else fact for fact in again}
+        a, told = self._lines(pattern, {fact: fact for fact in story})
+        b, retold = self._lines(pattern, said)
+        both = [(fact, role) for fact in again for role in ("s", "v")]
+        false = {(fact, role): said[fact].words()[role] != fact.words()[role] for fact, role in both}
+        spans_a, spans_b = ([(*spans[key], false[key]) for key in both if key in told] for spans in (told, retold))
         return Pair(a, b, spans_a, spans_b)
 
-    def _lines(
-        self, pattern: str, told: dict[Fact, Fact], shared: set[Fact], wrong: set[Fact]
-    ) -> tuple[str, list[Span]]:
-        text, found = "", []
-        for fact, said in told.items():
-            line, spans = fill(pattern, said.words())
+    def _lines(self, pattern: str, said: dict[Fact, Fact]) -> tuple[str, dict[tuple[Fact, str], tuple[int, int]]]:
+        """Lines that say something of some facts, and where in the text each fact's roles stand."""
+        text, found = "", {}
+        for fact, words in said.items():
+            line, spans = fill(pattern, words.words())
             text += " " * bool(text)
-            if fact in shared:
-                found += [
-                    (a + len(text), b + len(text), role == "v" and fact in wrong) for role, (a, b) in spans.items()
-                ]
+            found |= {(fact, role): span for role, span in _shift(spans, len(text)).items()}
             text += line
         return text, found
 

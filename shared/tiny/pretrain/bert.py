@@ -25,14 +25,16 @@ ABOUT = About(
     pieces="cased WordPiece pieces",
     tag="fill-mask",
     text="`shared/tiny/pairs.py`: events told twice, facts and questions about them, opinions and what follows, names",
-    knows="""It has learnt three things at once: masked words, whether two texts were written about the same thing
-([CLS]), and which words of two texts contradict each other (replaced-token detection, the objective of ELECTRA, with a
-grammar in place of the generator; its head is not kept). It has never seen a label of the tasks.""",
+    knows="""It has learnt four things at once: masked words; whether two texts were written about the same thing (that is
+what [CLS] knows); which words of two texts contradict each other (replaced-token detection, with a grammar in place of ELECTRA's
+generator); and which words of one text a mask in the other stands for (span selection). The heads of the last two are
+not kept. It has never seen a label of the tasks.""",
     course={
         "masked_loss": "loss on masked words [nats]",
         "retrieval": "masked words that the other text says: share right",
         "detection_loss": "detection loss [nats/piece]",
         "found": "contradicting pieces found",
+        "pointed": "wanted pieces found",
         "pair": "same thing or not: share right",
     },
     trained="",
@@ -53,9 +55,9 @@ class Recipe:
     lengths: tuple[int, ...] = (32, 48, 64)
     batch: int = 48
     early: int = 1000  # steps of the first phase, on text that is dense in what has to be looked up
-    early_mix: Mix = Mix(0.50, 0.22, 0.03, 0.05, 0.17, 0.03, unrelated=0.05, echo=0.5, plain=1.0)
+    early_mix: Mix = Mix(0.40, 0.20, 0.03, 0.04, 0.30, 0.03, unrelated=0.05, echo=0.5, plain=1.0)
     late: int = 5000
-    late_mix: Mix = Mix(0.06, 0.22, 0.15, 0.25, 0.22, 0.10, unrelated=0.10, echo=0.1, plain=0.3)
+    late_mix: Mix = Mix(0.06, 0.20, 0.14, 0.24, 0.28, 0.08, unrelated=0.10, echo=0.1, plain=0.3)
     rate: float = 1e-3
     warmup: int = 100
     horizon: int = 6000  # steps after which the first phase's rate would reach its end
@@ -65,37 +67,49 @@ class Recipe:
     masked: float = 0.15
     looked_up: float = 0.4
     detection: float = 1.0  # weight of the detection loss
+    pointing: float = 2.0  # weight of the pointing loss: few pieces are wanted, so it is small by itself
     pair: float = 0.5  # weight of the sentence-pair loss
     fresh: int = 250  # steps for which text is generated at a time
     bfloat16: bool = True  # matrix products only; weights stay float32. Twice as fast on CPUs that know it
 
 
 class Pretraining(torch.nn.Module):
-    """BERT with the three heads. The detection head is a linear layer over each piece's last hidden state."""
+    """BERT with its own two heads and two more, linear layers over each piece's last hidden state.
+
+    The detector tells pieces that contradict the other text (replaced-token detection: Clark et al., 2020,
+    arXiv:2003.10555), the pointer those that a mask in the other text stands for (span selection: Glass et al., 2020,
+    arXiv:1909.04120). Both are dropped after pretraining.
+    """
 
     def __init__(self, model: BertForPreTraining, recipe: Recipe):
         super().__init__()
         self.model, self.recipe = model, recipe
         self.detector = torch.nn.Linear(model.config.hidden_size, 2)
+        self.pointer = torch.nn.Linear(model.config.hidden_size, 2)
 
     def forward(self, batch: MaskedPairs) -> dict[str, torch.Tensor]:
-        """Return hidden states (batch, seq, hidden) and the logits of the three heads, at the places asked for."""
+        """Return the logits of the four heads, at the places asked for."""
         out = self.model.bert(**batch.inputs())
         states = out.last_hidden_state
         return {
             "words": self.model.cls.predictions(states[batch.words != IGNORED]),
             "contradicts": self.detector(states[batch.contradicts != IGNORED]),
+            "wanted": self.pointer(states[batch.wanted != IGNORED]),
             "unrelated": self.model.cls.seq_relationship(out.pooler_output),
         }
 
     def loss(self, batch: MaskedPairs) -> torch.Tensor:
-        """Weighted sum of the three losses [nats]."""
+        """Weighted sum of the four losses [nats]."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
             logits = {name: found.float() for name, found in self(batch).items()}
-        words, contradicts, unrelated = (
-            cross_entropy(found, _asked(getattr(batch, name))) for name, found in logits.items()
+        loss = {name: cross_entropy(found, _asked(getattr(batch, name))) for name, found in logits.items()}
+        recipe = self.recipe
+        return (
+            loss["words"]
+            + recipe.detection * loss["contradicts"]
+            + recipe.pointing * loss["wanted"]
+            + recipe.pair * loss["unrelated"]
         )
-        return words + self.recipe.detection * contradicts + self.recipe.pair * unrelated
 
 
 def _asked(labels: torch.Tensor) -> torch.Tensor:
@@ -145,20 +159,22 @@ def held_out(trainer: Pretraining, tokenizer, count: int = 16) -> dict[str, floa
     """Measure the model on text that pretraining never sees.
 
     Returns:
-        ``masked_loss`` [nats], ``retrieval`` (share right of masked words that the other text says), ``detection_loss``
-        [nats], ``found`` (share of contradicting pieces with a probability above one half), ``pair`` (share right).
+        ``masked_loss`` [nats], ``retrieval`` (share right of masked words that the other text says),
+        ``detection_loss`` [nats], ``found`` and ``pointed`` (shares of contradicting and of wanted pieces with a
+        probability above one half), ``pair`` (share right).
     """
     found: dict[str, list[torch.Tensor]] = {}
     recipe = trainer.recipe
     for batch in text(recipe, tokenizer, count, recipe.seed + HELD_OUT, recipe.late_mix):
         logits = trainer(batch)
-        words, contradicts = _asked(batch.words), _asked(batch.contradicts)
+        words, contradicts, wanted = (_asked(labels) for labels in (batch.words, batch.contradicts, batch.wanted))
         hits = (logits["words"].argmax(-1) == words)[batch.determined[batch.words != IGNORED]]
         for name, value in (
             ("masked_loss", cross_entropy(logits["words"], words, reduction="none")),
             ("retrieval", hits.float()),
             ("detection_loss", cross_entropy(logits["contradicts"], contradicts, reduction="none")),
             ("found", (logits["contradicts"].argmax(-1) == 1)[contradicts == 1].float()),
+            ("pointed", (logits["wanted"].argmax(-1) == 1)[wanted == 1].float()),
             ("pair", (logits["unrelated"].argmax(-1) == batch.unrelated).float()),
         ):
             found.setdefault(name, []).append(value)
