@@ -25,10 +25,10 @@ ABOUT = About(
     pieces="cased WordPiece pieces",
     tag="fill-mask",
     text="`shared/tiny/pairs.py`: events told twice, facts and questions about them, opinions and what follows, names",
-    knows="""It has learnt four things at once: masked words; whether two texts were written about the same thing (that is
-what [CLS] knows); which words of two texts contradict each other (replaced-token detection, with a grammar in place of ELECTRA's
-generator); and which words of one text a mask in the other stands for (span selection). The heads of the last two are
-not kept. It has never seen a label of the tasks.""",
+    knows="""It has learnt four things at once: masked words; whether two texts were written about the same thing (what
+[CLS] knows); which words of two texts contradict each other (replaced-token detection, with a grammar in place of
+ELECTRA's generator); and which words of one text a mask in the other stands for (span selection). The heads of the last
+two are not kept. It has never seen a label of the tasks.""",
     course={
         "masked_loss": "loss on masked words [nats]",
         "retrieval": "masked words that the other text says: share right",
