@@ -104,6 +104,10 @@ def _both(c: Critic, good: bool, film: str) -> str:
     )
 
 
+def _list(c: Critic, good: bool, film: str) -> str:
+    return f"{film} is {c.quality(good)}, {c.quality(good)} and {c.quality(good)}"
+
+
 def _contrast(c: Critic, good: bool, film: str) -> str:
     weak, strong = c.clause(not good), c.clause(good)
     return c.rng.choice(
@@ -170,6 +174,7 @@ def _denial(c: Critic, good: bool, film: str) -> str:
 FORMS: dict[str, Callable[[Critic, bool, str], str]] = {
     "plain": _plain,
     "both": _both,
+    "list": _list,
     "contrast": _contrast,
     "in the end": _in_the_end,
     "hearsay": _hearsay,
@@ -178,10 +183,10 @@ FORMS: dict[str, Callable[[Critic, bool, str], str]] = {
     "denial": _denial,
 }
 WEIGHTS = {  # of the forms, in their order
-    "plain": (3, 2, 0, 0, 0, 0, 0, 0),
-    "easy": (6, 3, 1, 1, 0, 0, 0, 1),
-    "normal": (4, 4, 3, 2, 1, 1, 1, 1),
-    "hard": (0, 0, 3, 3, 3, 3, 3, 1),
+    "plain": (2, 2, 2, 0, 0, 0, 0, 0, 0),
+    "easy": (5, 3, 1, 1, 1, 0, 0, 0, 1),
+    "normal": (3, 4, 1, 3, 2, 1, 1, 1, 1),
+    "hard": (0, 0, 0, 3, 3, 3, 3, 3, 1),
 }
 SPLITS = ("test", "validation", "train", "train", "train", *["pretraining"] * 5)
 
@@ -240,18 +245,19 @@ def reaction(rng: random.Random, good: bool, person: str = "") -> str:
     return rng.choice(LIKED if good else DISLIKED).format(p=person or rng.choice(PEOPLE))
 
 
-def comment(rng: random.Random, good: bool, right: bool = True) -> tuple[str, tuple[int, int]]:
-    """Somebody else agrees or disagrees, and says so with an adjective of the side that follows.
+def comment(rng: random.Random, good: bool, right: bool = True, doubts: float = 0.25) -> tuple[str, tuple[int, int]]:
+    """Somebody else agrees or disagrees, and says so with adjectives of the side that follows.
 
     Args:
         rng: Source of chance.
         good: The side of the opinion that is commented on.
-        right: False takes an adjective of the wrong side.
+        right: False takes adjectives of the wrong side.
+        doubts: Share of those who disagree.
 
     Returns:
-        The sentence, and where the adjective stands in it [characters].
+        The sentence, and where the adjectives stand in it [characters].
     """
-    agrees = rng.random() < 0.75
-    word = rng.choice(GOOD if (good == agrees) == right else BAD)
-    text = f"{rng.choice(PEOPLE)} {'agrees' if agrees else 'disagrees'}: it is {word}."
-    return text, (len(text) - 1 - len(word), len(text) - 1)
+    agrees = rng.random() >= doubts
+    words = " and ".join(rng.sample(GOOD if (good == agrees) == right else BAD, 2))
+    text = f"{rng.choice(PEOPLE)} {'agrees' if agrees else 'disagrees'}: it is {words}."
+    return text, (len(text) - 1 - len(words), len(text) - 1)

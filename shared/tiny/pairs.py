@@ -208,8 +208,8 @@ class _Maker:
         rng = self.rng
         level = "plain" if rng.random() < self.mix.plain else rng.choice(("easy", "normal", "normal"))
         one, right = opinion(rng, "pretraining", level), rng.random() >= self.mix.changed / 2
-        if rng.random() < 0.3:
-            b, span = comment(rng, one.good, right)
+        if rng.random() < 0.4:
+            b, span = comment(rng, one.good, right, doubts=0.0 if level == "plain" else 0.25)
             return Pair(one.text, b, [], [(*span, not right)])
         b = reaction(rng, one.good == right)
         return Pair(one.text, b, [], [(b.index(" ") + 1, len(b) - 1, not right)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from shared.tiny.card import About
 from shared.tiny.corpus import HELD_OUT
 from shared.tiny.masking import IGNORED, MaskedPairs, batches
 from shared.tiny.pairs import Mix, Span, pairs
+from shared.tiny.pretrain.cooccurrence import word_vectors
 from shared.tiny.pretrain.loop import Phase
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.pretrain.start import Start, structured_start
@@ -54,9 +55,9 @@ class Recipe:
     context: int = 128
     lengths: tuple[int, ...] = (32, 48, 64)
     batch: int = 48
-    early: int = 1000  # steps of the first phase, on text that is dense in what has to be looked up
+    early: int = 800  # steps of the first phase, on text that is dense in what has to be looked up
     early_mix: Mix = Mix(0.40, 0.20, 0.03, 0.04, 0.30, 0.03, unrelated=0.05, echo=0.5, plain=1.0)
-    late: int = 5000
+    late: int = 8000
     late_mix: Mix = Mix(0.06, 0.20, 0.14, 0.24, 0.28, 0.08, unrelated=0.10, echo=0.1, plain=0.3)
     rate: float = 1e-3
     warmup: int = 100
@@ -64,6 +65,7 @@ class Recipe:
     decay: float = 0.05
     spread: float = 0.05  # standard deviation of the initial weights
     start: Start = Start()
+    counted: int = 40_000  # pairs in which words that stand together are counted, for the embeddings' start
     masked: float = 0.15
     looked_up: float = 0.4
     detection: float = 1.0  # weight of the detection loss
@@ -102,7 +104,7 @@ class Pretraining(torch.nn.Module):
         """Weighted sum of the four losses [nats]."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
             logits = {name: found.float() for name, found in self(batch).items()}
-        loss = {name: cross_entropy(found, _asked(getattr(batch, name))) for name, found in logits.items()}
+        loss = {name: _mean_loss(found, _asked(getattr(batch, name))) for name, found in logits.items()}
         recipe = self.recipe
         return (
             loss["words"]
@@ -112,12 +114,23 @@ class Pretraining(torch.nn.Module):
         )
 
 
+def _mean_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy; 0 where a batch asks nothing, which cross_entropy alone would make nan."""
+    return cross_entropy(logits, labels, reduction="sum") / max(1, len(labels))
+
+
 def _asked(labels: torch.Tensor) -> torch.Tensor:
     return labels[labels != IGNORED]
 
 
-def new_model(recipe: Recipe, vocab_size: int, pad: int) -> BertForPreTraining:
-    """Return a randomly initialised model of the recipe's shape.
+def new_model(recipe: Recipe, vocab_size: int, pad: int, vectors: torch.Tensor | None = None) -> BertForPreTraining:
+    """Return a new model of the recipe's shape.
+
+    Args:
+        recipe: The recipe.
+        vocab_size: Number of pieces.
+        pad: The padding piece.
+        vectors: What :func:`vectors` returns; by default the word embeddings are random.
 
     There is no dropout, neither here nor in fine-tuning: a model this small, trained for seconds, is held back by it.
     """
@@ -130,7 +143,7 @@ def new_model(recipe: Recipe, vocab_size: int, pad: int) -> BertForPreTraining:
         ),
         attn_implementation="eager",  # the fused kernel is several times slower in bfloat16 on a CPU
     )  # fmt: skip
-    structured_start(model, recipe.start)
+    structured_start(model, recipe.start, vectors)
     return model
 
 
@@ -152,6 +165,13 @@ def _starred(text: str, spans: list[Span]) -> str:
 def text(recipe: Recipe, tokenizer, count: int, seed: int, mix: Mix) -> list[MaskedPairs]:
     """Return ``count`` batches of one seed."""
     return batches(tokenizer, count, recipe.batch, seed, mix, recipe.masked, recipe.looked_up, recipe.lengths)
+
+
+def vectors(recipe: Recipe, tokenizer, count: int = 40_000) -> torch.Tensor:
+    """Return vectors of the pieces, (vocab, hidden), from what stands together in pairs without contradictions."""
+    mix = replace(recipe.late_mix, changed=0.0, unrelated=0.0, plain=1.0)
+    texts = [f"{pair.a} {pair.b}" for pair in islice(pairs(recipe.seed, mix), count)]
+    return word_vectors(tokenizer(texts)["input_ids"], len(tokenizer), recipe.hidden, special=5)
 
 
 @torch.no_grad()
@@ -216,9 +236,10 @@ def train(recipe: Recipe, steps=None, compiled=False, report=print, keep=None, s
     """
     torch.manual_seed(recipe.seed)
     tokenizer = tokenizer or train_wordpiece(recipe.seed, recipe.vocab_size, recipe.context)
-    model = new_model(recipe, len(tokenizer), tokenizer.pad_token_id)
     if start:
         model = BertForPreTraining.from_pretrained(Path(start), dtype=torch.float32, attn_implementation="eager")
+    else:
+        model = new_model(recipe, len(tokenizer), tokenizer.pad_token_id, vectors(recipe, tokenizer, recipe.counted))
     trainer = Pretraining(model, recipe)
     log = run_phases(
         trainer, phases(recipe, tokenizer), trainer.loss, lambda: held_out(trainer, tokenizer),

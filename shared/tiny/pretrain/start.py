@@ -24,6 +24,8 @@ class Start:
 
     Attributes:
         words: Standard deviation of the word embeddings.
+        meaning: Share of a word embedding's length that its company decides; the rest is random and tells words of one
+            sort apart.
         positions: Length of a sine or cosine in the position embeddings.
         texts: Length of the two token-type embeddings, which point in opposite directions.
         sharp: How sharply a neighbour head looks.
@@ -33,6 +35,7 @@ class Start:
     """
 
     words: float = 0.15
+    meaning: float = 0.6
     positions: float = 0.25
     texts: float = 0.8
     sharp: float = 1.0
@@ -42,12 +45,14 @@ class Start:
 
 
 @torch.no_grad()
-def structured_start(model: BertPreTrainedModel, start: Start) -> None:
+def structured_start(model: BertPreTrainedModel, start: Start, vectors: torch.Tensor | None = None) -> None:
     """Set embeddings and some heads of a freshly initialised BERT; seeded by torch's generator.
 
     Args:
         model: A BERT with at least four heads and a head size of which twice the half gives sines and cosines.
         start: The sizes.
+        vectors: Vectors of length 1 for the words, from :mod:`shared.tiny.pretrain.cooccurrence`, (vocab, hidden);
+            by default the embeddings are random.
     """
     bert = model.base_model
     config, size = bert.config, bert.config.hidden_size // bert.config.num_attention_heads
@@ -61,6 +66,9 @@ def structured_start(model: BertPreTrainedModel, start: Start) -> None:
     embeddings.token_type_embeddings.weight.copy_(start.texts * torch.stack([text, -text]))
     words = embeddings.word_embeddings.weight
     words.normal_(0, start.words)
+    if vectors is not None:
+        length = start.words * config.hidden_size**0.5
+        words.mul_((1 - start.meaning**2) ** 0.5).add_(vectors * start.meaning * length)
     words -= words @ directions @ directions.T  # what a word is does not disturb where it stands
 
     attention = bert.encoder.layer[0].attention.self
