@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from shared.tiny.events import EVENT_KINDS
 from shared.tiny.masking import IGNORED
 from shared.tiny.news import FIRMS, NATIONS, OLD_FAMILY
 from shared.tiny.opinions import BAD, GOOD
-from shared.tiny.pretrain.bert import Pretraining, Recipe, held_out, new_model, text, train
+from shared.tiny.pretrain.bert import Pretraining, Recipe, held_out, new_model, text, train, vectors
+from shared.tiny.pretrain.cooccurrence import word_vectors
 from shared.tiny.wordpiece import train_wordpiece
-from shared.tiny.world import KINDS
+from shared.tiny.world import KINDS, PEOPLE
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def test_the_recorded_recipe_is_the_packages(folder):
 
 
 def test_a_few_steps_of_the_recipe_lower_the_loss_the_same_way_each_time(tokenizer):
-    small = Recipe(batch=4, fresh=16, warmup=4, layers=2, early=6, late=6, bfloat16=False)
+    small = Recipe(batch=4, fresh=16, warmup=4, layers=2, early=6, late=6, bfloat16=False, counted=200)
 
     def quietly(*args, **kwargs):
         pass
@@ -136,7 +138,11 @@ def test_only_places_that_are_asked_for_count_in_the_loss(tokenizer):
     logits = trainer(batch)
     assert logits["words"].shape == (int((batch.words != IGNORED).sum()), len(tokenizer))
     assert logits["contradicts"].shape == (int((batch.contradicts != IGNORED).sum()), 2)
+    assert logits["wanted"].shape == (int((batch.wanted != IGNORED).sum()), 2)
     assert logits["unrelated"].shape == (8, 2)
+    assert torch.isfinite(trainer.loss(batch))
+    nothing = replace(batch, wanted=torch.full_like(batch.wanted, IGNORED))
+    assert torch.isfinite(trainer.loss(nothing)), "a batch that asks nothing of a head must not make the loss nan"
 
 
 def test_the_start_looks_at_neighbours_and_at_like_words_of_the_other_text(tokenizer):
@@ -154,6 +160,23 @@ def test_the_start_looks_at_neighbours_and_at_like_words_of_the_other_text(token
         one, two = (at for at, piece in enumerate(words) if piece == word)
         assert heads[3, one].argmax() == two
         assert heads[3, two].argmax() == one
+
+
+def test_vectors_tell_sorts_and_sides_of_words_before_any_training(tokenizer):
+    found = vectors(Recipe(), tokenizer, 4_000)
+    praise, blame, people = (found[tokenizer.convert_tokens_to_ids(list(words))] for words in (GOOD, BAD, PEOPLE))
+    assert (praise @ praise.T).mean() > (praise @ blame.T).mean() + 0.2
+    assert (people @ people.T).mean() > (people @ praise.T).mean() + 0.2
+    assert torch.allclose(praise.norm(dim=1), torch.ones(len(praise)))
+    assert found[: tokenizer.mask_token_id + 1].abs().sum() == 0
+
+
+def test_counting_company_finds_words_of_one_sort():
+    rows = [[5, 6, 9], [5, 7, 9], [6, 7, 9], [10, 11, 14], [10, 12, 14], [11, 12, 14]] * 3
+    found = word_vectors(rows, 16, 4, special=5)
+    assert found[5] @ found[6] > 0.5
+    assert abs(found[5] @ found[10]) < 0.1
+    assert found[13].abs().sum() == 0
 
 
 def test_the_tokenizer_comes_from_the_recipe(tokenizer, tmp_path):

@@ -183,7 +183,7 @@ def test_each_role_that_is_asked_about_is_told_and_the_question_does_not_give_it
 def test_pretraining_tells_no_event_opinion_or_line_of_the_tasks():
     keys = {s: {key for _, key in islice(pairs_of(s), 1500)} for s in ("train", "test")}
     told = {kind: set() for kind in EVENT_KINDS}
-    for pair in islice(pairs(0, Mix(questions=0, facts=0, opinions=0, news=0, changed=0, unrelated=0)), 1500):
+    for pair in islice(pairs(0, Mix(0, 1, 0, 0, 0, 0, changed=0, unrelated=0)), 1500):
         kind, words = read(pair.a)
         people = [words[r] for r in (*EVENT_KINDS[kind].people(), *EVENT_KINDS[kind].anchor) if r in words]
         told[kind].add((kind, *sorted(word.capitalize() for word in people)))
@@ -214,13 +214,30 @@ def test_no_event_is_told_in_two_splits(name, level):
 
 def test_pairs_mark_what_both_texts_say_and_what_contradicts():
     seen = Counter()
-    for pair in islice(pairs(1, Mix(questions=0, facts=0, opinions=0, news=0, changed=1.0, unrelated=0)), 300):
+    for pair in islice(pairs(1, Mix(0, 1, 0, 0, 0, 0, changed=1.0, unrelated=0)), 300):
         (_, one), (_, two) = read(pair.a), read(pair.b)
         differs = {word for role in one.keys() & two.keys() if one[role] != two[role] for word in (one[role],)}
         marked = {pair.a[a:b].lower() for a, b, wrong in pair.spans_a if wrong}
         assert marked == differs
         seen[len(differs)] += 1
     assert seen[1] and seen[2]
+
+
+def test_what_is_wanted_is_what_the_mask_in_the_other_text_stands_for():
+    tokenizer = train_wordpiece(1, 1600, 128)
+    mix = Mix(0, 1, 0, 0, 0, 0, changed=0, unrelated=0)  # events told again
+    checked = 0
+    for batch in batches(tokenizer, 3, 16, 6, mix, 0.0, 0.3, (64,)):
+        for words, determined, wanted, seen in zip(
+            batch.words, batch.determined, batch.wanted, batch.input_ids, strict=True
+        ):
+            hidden, pointed = (words[determined].tolist(), seen[wanted == 1].tolist())
+            lower = [
+                {tokenizer.decode([piece]).strip("# ").lower() for piece in pieces} for pieces in (hidden, pointed)
+            ]
+            assert lower[0] == lower[1]
+            checked += bool(hidden)
+    assert checked > 30
 
 
 def test_masks_hide_words_and_never_a_changed_one():
@@ -232,5 +249,7 @@ def test_masks_hide_words_and_never_a_changed_one():
         assert 0.05 < hidden[batch.attention_mask == 1].float().mean() < 0.4
         assert not (hidden & (batch.contradicts == 1)).any()
         assert ((batch.input_ids == tokenizer.mask_token_id) <= hidden).all()
-        assert batch.determined[hidden].float().mean() > 0.2
+        assert batch.determined[hidden].float().mean() > 0.1
+        assert 0 < (batch.wanted == 1).sum() < (batch.wanted == 0).sum()
+        assert not (hidden & (batch.wanted != IGNORED)).any()
         assert not (batch.determined & ~hidden).any()

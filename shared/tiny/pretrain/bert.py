@@ -32,7 +32,7 @@ ELECTRA's generator); and which words of one text a mask in the other stands for
 two are not kept. It has never seen a label of the tasks.""",
     course={
         "masked_loss": "loss on masked words [nats]",
-        "retrieval": "masked words that the other text says: share right",
+        "retrieval": "masked words that the other text says or implies: share right",
         "detection_loss": "detection loss [nats/piece]",
         "found": "contradicting pieces found",
         "pointed": "wanted pieces found",
@@ -179,7 +179,7 @@ def held_out(trainer: Pretraining, tokenizer, count: int = 16) -> dict[str, floa
     """Measure the model on text that pretraining never sees.
 
     Returns:
-        ``masked_loss`` [nats], ``retrieval`` (share right of masked words that the other text says),
+        ``masked_loss`` [nats], ``retrieval`` (share right of masked words that the other text says or implies),
         ``detection_loss`` [nats], ``found`` and ``pointed`` (shares of contradicting and of wanted pieces with a
         probability above one half), ``pair`` (share right).
     """
