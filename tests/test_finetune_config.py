@@ -56,7 +56,7 @@ def test_good_file_keeps_values_and_types(tmp_path):
         ("method: lora", "method: lorra", "peft.method", 7, "lora"),
         ("method: lora", "method: ia4", "peft.method", 7, "ia3"),
         ("method: lora", "method: ia3", "peft.lora_r", 8, "target_modules"),
-        ("  method: lora\n", "", "peft.method", 6, "full, ia3, lora"),
+        ("  method: lora\n", "", "peft.method", 6, "full, head, ia3, lora"),
         ("name_or_path: tiny:llama", "name: tiny:llama", "model.name_or_path", 3, "name_or_path"),
         ("dtype: float32", "dtype: float23", "model.dtype", 5, "float32"),
         ("dtype: float32", "use_auth_token: hf_secret", "model.use_auth_token", 5, "hf auth login"),
