@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from shared.finetune.faults import Fault
 from shared.finetune.methods import METHODS
+from shared.finetune.tasks import TASKS
 from shared.finetune.yaml_source import Source
 
 
@@ -19,7 +20,7 @@ def cross_checks(source: Source) -> list[Fault]:
     """
     return [
         fault
-        for check in (_task, _method, _quantization, _precision, _template, _login, _best_model, _lab)
+        for check in (_task, _metric, _method, _quantization, _precision, _template, _login, _best_model, _lab)
         for fault in check(source)
     ]
 
@@ -58,6 +59,16 @@ def _task(source: Source) -> Iterator[Fault]:
             yield source.fault(("dataset", key), why, cure)
     if task == "TOKEN_CLS" and len(_section(source, "dataset").get("text_columns") or [0]) > 1:
         yield source.fault(("dataset", "text_columns"), "words stand in one column", "name one column")
+
+
+def _metric(source: Source) -> Iterator[Fault]:
+    task, section = source.get(("task_type",), "CAUSAL_LM"), _section(source, "evaluation")
+    for key in ("metric", "tests_field"):
+        if key in section and task != "CAUSAL_LM" and task in TASKS:
+            own = ", ".join(TASKS[task].metrics)
+            yield source.fault(("evaluation", key), f"is for CAUSAL_LM; {task} is scored by {own}", "remove the key")
+    if "tests_field" in section and section.get("metric") != "pass_at_1" and task == "CAUSAL_LM":
+        yield source.fault(("evaluation", "tests_field"), "is not used: metric is not pass_at_1", "remove the key")
 
 
 def _method(source: Source) -> Iterator[Fault]:
