@@ -76,7 +76,6 @@ def test_good_file_keeps_values_and_types(tmp_path):
         ("task_type: CAUSAL_LM", "task_type: SEQ_CLS", "dataset.prompt_template", 12, "remove the key"),
         ("{question} A: {answer}", "{question A: {answer}", "dataset.prompt_template", 12, "{column}"),
         ("{question} A: {answer}", "no placeholder", "dataset.prompt_template", 12, "{column}"),
-        ('  prompt_template: "Q: {question} A: {answer}"\n', "", "dataset", 10, "prompt_template"),
         ("task_name: words", "task_nam: words", "task_nam", 1, "task_name"),
         ("training:", "trainig:", "trainig", 13, "training"),
         ("peft:\n", "peft:\n\tmethod: lora\n", "(syntax)", 7, "spaces"),

@@ -42,6 +42,8 @@ OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
     "response_field": TASKS_WITH_TEMPLATE,
     "response_marker": TASKS_WITH_TEMPLATE,
     "input_template": TASKS_WITH_TEMPLATE,
+    "messages_field": ("CAUSAL_LM",),
+    "train_on": ("CAUSAL_LM",),
 }
 
 
@@ -122,7 +124,7 @@ def _template(source: Source) -> Iterator[Fault]:
     data = _section(source, "dataset")
     template, marker = data.get("prompt_template"), data.get("response_marker")
     task = source.get(("task_type",), "CAUSAL_LM")
-    if data and not template and not marker and task in TASKS_WITH_TEMPLATE:
+    if data and not template and not marker and task == "SEQ_2_SEQ_LM":
         yield source.fault(
             ("dataset",),
             "neither prompt_template nor response_marker: what is the prompt?",
@@ -135,6 +137,10 @@ def _template(source: Source) -> Iterator[Fault]:
             "prompt_template is set too",
             "keep prompt_template for data in columns, response_marker for data in one text",
         )
+    for key in ("messages_field", "train_on"):
+        if key in data and (template or marker) and task == "CAUSAL_LM":
+            other = "prompt_template" if template else "response_marker"
+            yield source.fault(("dataset", key), f"is for chats, but {other} makes the prompts", "keep one of the two")
     if isinstance(template, str):
         yield from _placeholders(source, template, data.get("response_field"))
     wrap = data.get("input_template")

@@ -138,11 +138,12 @@ def _scored_rows(config: Config, split: str) -> Any:
 
 
 def _answer_rows(model: Any, tokenizer: Any, rows: Any, config: Config, progress: Any = None) -> dict:
-    from shared.finetune.data import to_prompt_completion
+    from shared.finetune.data import reference_of, to_prompt_completion
 
     settings = config.evaluation
-    pairs = to_prompt_completion(rows, config.dataset)
-    prompts, references = list(pairs["prompt"]), [text.strip() for text in pairs["completion"]]
+    pairs = to_prompt_completion(rows, config.dataset, tokenizer)
+    prompts = list(pairs["prompt"])
+    references = [reference_of(text, config.dataset, tokenizer) for text in pairs["completion"]]
     right = wanted(rows, references, config)
     found = generate_answers(
         model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, settings.stop, progress

@@ -103,6 +103,14 @@ class DatasetSection(Section):
         "last occurrence of this marker, the response follows.",
     )
     text_field: str = Field("text", description="The text column that response_marker splits.")
+    messages_field: str | None = Field(
+        None,
+        description="CAUSAL_LM: the column with chats, lists of messages with role and content, which the tokenizer's "
+        "chat template renders; null: messages, where there is neither prompt_template nor response_marker.",
+    )
+    train_on: Literal["last", "all"] = Field(
+        "last", description="Chats: learn the assistant's last turn only, or each turn as an example of its own."
+    )
     input_template: str | None = Field(
         None,
         description="How inference wraps a bare text into a prompt, with {text}; null: derived from prompt_template.",

@@ -267,7 +267,8 @@ def _trainer(
     splits = ["train", "eval"] if args.eval_strategy != "no" else ["train"]
     rows = [load_rows(config.dataset, split) for split in splits]
     if causal:
-        rows = [to_prompt_completion(one, config.dataset) for one in rows]
+        every = config.dataset.train_on == "all"
+        rows = [to_prompt_completion(one, config.dataset, tokenizer, every) for one in rows]
     train_rows, eval_rows = (*rows, None)[:2]
     build = build_trainer if causal else build_task_trainer
     return build(config, model, tokenizer, train_rows, eval_rows, args, callbacks)
