@@ -53,14 +53,9 @@ COMBINATIONS = [
 ]
 
 
-@pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("methods")
-    for kind in ("bert", "gpt2", "t5", "llama", "roberta"):
-        world.make_base(folder / kind, kind)
-    for task in TASKS:
-        world.make_task(folder / f"{task}.jsonl", task)
-    return folder
+@pytest.fixture(scope="module")
+def place(bases):
+    return bases
 
 
 def configured(place, method, task, kind, settings=None, **training) -> Config:

@@ -20,13 +20,8 @@ from shared.finetune.validate_config import estimate
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tasks")
-    for kind in ("bert", "gpt2", "t5", "llama", "roberta"):
-        world.make_base(folder / kind, kind)
-    for task in TASKS:
-        world.make_task(folder / f"{task}.jsonl", task)
-    return folder
+def place(bases):
+    return bases
 
 
 def configured(place, task, kind, peft, **training) -> Config:
