@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from shared.finetune.faults import Fault
 from shared.finetune.methods import METHODS
+from shared.finetune.tasks import TASKS
 from shared.finetune.yaml_source import Source
 
 
@@ -19,7 +20,7 @@ def cross_checks(source: Source) -> list[Fault]:
     """
     return [
         fault
-        for check in (_task, _method, _quantization, _precision, _template, _login, _best_model, _lab)
+        for check in (_task, _metric, _method, _quantization, _precision, _template, _login, _best_model, _lab)
         for fault in check(source)
     ]
 
@@ -41,6 +42,8 @@ OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
     "response_field": TASKS_WITH_TEMPLATE,
     "response_marker": TASKS_WITH_TEMPLATE,
     "input_template": TASKS_WITH_TEMPLATE,
+    "messages_field": ("CAUSAL_LM",),
+    "train_on": ("CAUSAL_LM",),
 }
 
 
@@ -58,6 +61,16 @@ def _task(source: Source) -> Iterator[Fault]:
             yield source.fault(("dataset", key), why, cure)
     if task == "TOKEN_CLS" and len(_section(source, "dataset").get("text_columns") or [0]) > 1:
         yield source.fault(("dataset", "text_columns"), "words stand in one column", "name one column")
+
+
+def _metric(source: Source) -> Iterator[Fault]:
+    task, section = source.get(("task_type",), "CAUSAL_LM"), _section(source, "evaluation")
+    for key in ("metric", "tests_field"):
+        if key in section and task != "CAUSAL_LM" and task in TASKS:
+            own = ", ".join(TASKS[task].metrics)
+            yield source.fault(("evaluation", key), f"is for CAUSAL_LM; {task} is scored by {own}", "remove the key")
+    if "tests_field" in section and section.get("metric") != "pass_at_1" and task == "CAUSAL_LM":
+        yield source.fault(("evaluation", "tests_field"), "is not used: metric is not pass_at_1", "remove the key")
 
 
 def _method(source: Source) -> Iterator[Fault]:
@@ -111,7 +124,7 @@ def _template(source: Source) -> Iterator[Fault]:
     data = _section(source, "dataset")
     template, marker = data.get("prompt_template"), data.get("response_marker")
     task = source.get(("task_type",), "CAUSAL_LM")
-    if data and not template and not marker and task in TASKS_WITH_TEMPLATE:
+    if data and not template and not marker and task == "SEQ_2_SEQ_LM":
         yield source.fault(
             ("dataset",),
             "neither prompt_template nor response_marker: what is the prompt?",
@@ -124,6 +137,10 @@ def _template(source: Source) -> Iterator[Fault]:
             "prompt_template is set too",
             "keep prompt_template for data in columns, response_marker for data in one text",
         )
+    for key in ("messages_field", "train_on"):
+        if key in data and (template or marker) and task == "CAUSAL_LM":
+            other = "prompt_template" if template else "response_marker"
+            yield source.fault(("dataset", key), f"is for chats, but {other} makes the prompts", "keep one of the two")
     if isinstance(template, str):
         yield from _placeholders(source, template, data.get("response_field"))
     wrap = data.get("input_template")

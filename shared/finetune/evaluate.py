@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import PeftLabsError
+from shared.finetune.metrics.answers import NAMES as ANSWERS
+from shared.finetune.metrics.answers import judged, wanted
 from shared.finetune.tasks import TASKS
 from shared.quiet import quiet
 
@@ -109,37 +111,50 @@ def evaluate_rows(model: Any, tokenizer: Any, config: Config, split: str = "test
         The metrics of the task as shares [0–1], ``n``, and ``answers``: one dict per row with answer, reference, right
         (and prompt for CAUSAL_LM, whose shares are :func:`score`'s).
     """
-    from shared.finetune.data import load_rows
-
-    rows = load_rows(config.dataset, split)
-    settings = config.evaluation
-    if settings.rows is not None and settings.rows < len(rows):
-        rows = rows.select(range(settings.rows))
+    rows = _scored_rows(config, split)
     if config.task_type != "CAUSAL_LM":
         return TASKS[config.task_type].evaluate(model, tokenizer, rows, config, progress)
     return _answer_rows(model, tokenizer, rows, config, progress)
 
 
+def check_references(config: Config, split: str = "test") -> None:
+    """Refuse rows that ``evaluation.metric`` can't judge; to be known before hours of training, not after.
+
+    Raises:
+        DataError: Naming what the rows lack.
+    """
+    from shared.finetune.data import response_of
+
+    if config.task_type == "CAUSAL_LM" and config.evaluation.metric != "exact_match":
+        rows = _scored_rows(config, split)
+        wanted(rows, [response_of(row, config.dataset) for row in rows], config)
+
+
+def _scored_rows(config: Config, split: str) -> Any:
+    from shared.finetune.data import load_rows
+
+    rows, number = load_rows(config.dataset, split), config.evaluation.rows
+    return rows if number is None or number >= len(rows) else rows.select(range(number))
+
+
 def _answer_rows(model: Any, tokenizer: Any, rows: Any, config: Config, progress: Any = None) -> dict:
-    from shared.finetune.data import to_prompt_completion
+    from shared.finetune.data import reference_of, to_prompt_completion
 
     settings = config.evaluation
-    pairs = to_prompt_completion(rows, config.dataset)
-    prompts, references = list(pairs["prompt"]), [text.strip() for text in pairs["completion"]]
+    pairs = to_prompt_completion(rows, config.dataset, tokenizer)
+    prompts = list(pairs["prompt"])
+    references = [reference_of(text, config.dataset, tokenizer) for text in pairs["completion"]]
+    right = wanted(rows, references, config)
     found = generate_answers(
         model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, settings.stop, progress
     )
+    marks = judged(settings.metric, [one.text for one in found], right)
     answers = [
-        {
-            "prompt": prompt,
-            "answer": one.text.strip(),
-            "reference": reference,
-            "ended": one.ended,
-            "right": one.text.strip() == reference,
-        }
-        for prompt, one, reference in zip(prompts, found, references, strict=True)
+        {"prompt": prompt, "answer": one.text.strip(), "reference": reference, "ended": one.ended, "right": mark}
+        for prompt, one, reference, mark in zip(prompts, found, references, marks, strict=True)
     ]
-    return {**score(found, references, settings.format_regex), "answers": answers}
+    scores = score(found, references, settings.format_regex) | {settings.metric: sum(marks) / len(marks)}
+    return {**scores, "answers": answers}
 
 
 def _answer_batch(model: Any, tokenizer: Any, ids: list[list[int]], max_new_tokens: int, stop: list[str]) -> list:
@@ -263,8 +278,8 @@ def _report(args: argparse.Namespace) -> str:
 
 def scores_text(found: dict[str, Any]) -> str:
     """The metrics in one line, ``accuracy 81.0%, f1 80.2% (n=200)``."""
-    names = dict.fromkeys(name for task in TASKS.values() for name in task.metrics if name in found)
-    shown = ", ".join(f"{name.replace('_', ' ')} {found[name]:.1%}" for name in names)
+    known = [*ANSWERS[1:], *(name for task in TASKS.values() for name in task.metrics)]
+    shown = ", ".join(f"{name.replace('_', ' ')} {found[name]:.1%}" for name in dict.fromkeys(known) if name in found)
     return f"{shown} (n={found['n']})"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError, PeftLabsError
+from shared.finetune.chats import chat_field
 from shared.finetune.data import prompt_of, prompt_of_text
 from shared.finetune.schema import DatasetSection
 from shared.finetune.tasks import TASKS
@@ -41,13 +42,14 @@ class Item:
     row: dict[str, Any] | None = None
 
 
-def read_inputs(file: Path, dataset: DatasetSection, config: Config | None = None) -> list[Item]:
+def read_inputs(file: Path, dataset: DatasetSection, config: Config | None = None, tokenizer: Any = None) -> list[Item]:
     """The prompts of a file, one per line (.txt), row (.csv, with a header) or object (.jsonl).
 
     Args:
         file: The file.
         dataset: The ``dataset:`` section, whose template makes a row a prompt.
         config: The configuration of a task other than CAUSAL_LM, which takes the rows' columns as they are.
+        tokenizer: For chats: the tokenizer whose template renders them.
 
     Returns:
         One item per input in the file's order; bad rows say what is wrong with them.
@@ -60,7 +62,7 @@ def read_inputs(file: Path, dataset: DatasetSection, config: Config | None = Non
     if not file.is_file():
         raise DataError(f"there is no file {file}", cure="check --input_file")
     rows = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}[file.suffix](file)
-    return [_item(line, row, error, dataset, config) for line, row, error in rows]
+    return [_item(line, row, error, dataset, config, tokenizer) for line, row, error in rows]
 
 
 Row = tuple[int, dict[str, Any] | None, str | None]
@@ -121,14 +123,19 @@ def _csv(file: Path) -> Iterator[Row]:
 
 
 def _item(
-    line: int, row: dict[str, Any] | None, error: str | None, dataset: DatasetSection, config: Config | None = None
+    line: int,
+    row: dict[str, Any] | None,
+    error: str | None,
+    dataset: DatasetSection,
+    config: Config | None = None,
+    tokenizer: Any = None,
 ) -> Item:
     if row is None:
         return Item(line, None, error)
     try:
         if config is not None:
             return Item(line, None, row=TASKS[config.task_type].input_row(row, config))
-        return Item(line, prompt_of(row, dataset))
+        return Item(line, prompt_of(row, dataset, tokenizer))
     except DataError as fault:
         return Item(line, None, f"{fault.message} ({fault.cure})")
 
@@ -218,6 +225,15 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+def _items(args: argparse.Namespace, config: Config, tokenizer: Any) -> list[Item]:
+    causal = config.task_type == "CAUSAL_LM"
+    if args.input_text is None:
+        return read_inputs(args.input_file, config.dataset, None if causal else config, tokenizer)
+    if causal:
+        return [Item(1, prompt_of_text(args.input_text, config.dataset, tokenizer))]
+    return [Item(1, None, row=TASKS[config.task_type].input_row({"text": args.input_text}, config))]
+
+
 def _run(args: argparse.Namespace) -> int:
     from shared.finetune.config import load_config
     from shared.finetune.models import load_tuned
@@ -227,16 +243,13 @@ def _run(args: argparse.Namespace) -> int:
         raise DataError(f"{args.output_file}: output files are {', '.join(OUTPUTS)}", cure="name it so")
     config = load_config(args.config, args.overrides)
     causal = config.task_type == "CAUSAL_LM"
-    if args.input_text is None:
-        items = read_inputs(args.input_file, config.dataset, None if causal else config)
-    elif causal:
-        items = [Item(1, prompt_of_text(args.input_text, config.dataset))]
-    else:
-        items = [Item(1, None, row=TASKS[config.task_type].input_row({"text": args.input_text}, config))]
+    # bad inputs are told before the model is loaded, except for chats: the template stands in the tokenizer
+    tuned = load_tuned(config, args.model_path) if causal and chat_field(config.dataset) else None
+    items = _items(args, config, tuned[1] if tuned else None)
     for item in items:
         if item.error:
             print(f"{args.input_file}:{item.line}: {item.error}", file=sys.stderr)
-    model, tokenizer = load_tuned(config, args.model_path)
+    model, tokenizer = tuned or load_tuned(config, args.model_path)
     with bar("answers", total=len(items)) as progress:
         rows = (
             answer_items(model, tokenizer, items, config.evaluation, progress)

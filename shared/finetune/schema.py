@@ -103,6 +103,14 @@ class DatasetSection(Section):
         "last occurrence of this marker, the response follows.",
     )
     text_field: str = Field("text", description="The text column that response_marker splits.")
+    messages_field: str | None = Field(
+        None,
+        description="CAUSAL_LM: the column with chats, lists of messages with role and content, which the tokenizer's "
+        "chat template renders; null: messages, where there is neither prompt_template nor response_marker.",
+    )
+    train_on: Literal["last", "all"] = Field(
+        "last", description="Chats: learn the assistant's last turn only, or each turn as an example of its own."
+    )
     input_template: str | None = Field(
         None,
         description="How inference wraps a bare text into a prompt, with {text}; null: derived from prompt_template.",
@@ -160,6 +168,13 @@ class SftSection(Section):
 class EvaluationSection(Section):
     """``evaluation:``: how answers are generated and judged."""
 
+    metric: Literal["exact_match", "final_number", "pass_at_1"] = Field(
+        "exact_match",
+        description="CAUSAL_LM: which answers are right. exact_match: the reference's text; final_number: its number "
+        "(behind ####, else behind 'The answer is', else the last one); pass_at_1: the last ```python block passes the "
+        "row's tests, run on this machine.",
+    )
+    tests_field: str = Field("tests", description="pass_at_1: the column with the tests, Python that fails by assert.")
     max_new_tokens: int = Field(64, ge=1, description="Longest answer [tokens].")
     batch_size: int = Field(64, ge=1, description="Prompts generated at once.")
     rows: int | None = Field(200, ge=1, description="Rows of the test split that are answered; null: all.")

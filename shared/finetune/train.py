@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import PeftLabsError
 from shared.finetune.methods import METHODS
 from shared.finetune.storage import kind_of, save_peft, store
-from shared.finetune.tasks import TASKS
+from shared.finetune.tasks import TASKS, main_metric, score_names
 from shared.quiet import quiet
 
 if TYPE_CHECKING:
@@ -225,9 +225,11 @@ def run(
     """
     from transformers import set_seed
 
-    from shared.finetune.evaluate import evaluate_rows
+    from shared.finetune.evaluate import check_references, evaluate_rows
     from shared.finetune.models import load_base
 
+    if score:
+        check_references(config)
     seed = _seed(config, seed)
     set_seed(seed)
     model, tokenizer = load_base(config)
@@ -244,8 +246,7 @@ def run(
     result = TrainResult(metrics, trainer.state.log_history, trainer)
     if score and trainer.accelerator.is_main_process:
         scores = evaluate_rows(trainer.model, tokenizer, config, "test", progress)
-        task = TASKS[config.task_type]
-        metrics |= {name: scores[name] for name in (*task.metrics, "n")} | {"main_metric": task.main_metric}
+        metrics |= {name: scores[name] for name in (*score_names(config), "n")} | {"main_metric": main_metric(config)}
         result.notes = scores["answers"]
     return result
 
@@ -266,7 +267,8 @@ def _trainer(
     splits = ["train", "eval"] if args.eval_strategy != "no" else ["train"]
     rows = [load_rows(config.dataset, split) for split in splits]
     if causal:
-        rows = [to_prompt_completion(one, config.dataset) for one in rows]
+        every = config.dataset.train_on == "all"
+        rows = [to_prompt_completion(one, config.dataset, tokenizer, every) for one in rows]
     train_rows, eval_rows = (*rows, None)[:2]
     build = build_trainer if causal else build_task_trainer
     return build(config, model, tokenizer, train_rows, eval_rows, args, callbacks)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import ModelError, PeftLabsError
+from shared.errors import DataError, ModelError, PeftLabsError
 from shared.finetune.config import Config, load_config
 from shared.finetune.faults import ConfigFaults, Fault
 from shared.finetune.methods import METHODS
@@ -74,7 +75,7 @@ def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Conf
         config = load_config(file, overrides or [])
     except ConfigFaults as error:
         return None, list(error.faults)
-    faults = [*_target_faults(config, file), *_method_faults(config, file)]
+    faults = [*_target_faults(config, file), *_method_faults(config, file), *_data_faults(config, file)]
     return (None if faults else config), faults
 
 
@@ -155,6 +156,30 @@ def _method_faults(config: Config, file: str | Path) -> list[Fault]:
     except ModelError as error:
         return [read_source(file).fault(("peft", "method"), error.message, error.cure, config.peft.method)]
     return []
+
+
+def _data_faults(config: Config, file: str | Path) -> list[Fault]:
+    """What a chat's prompts or programs' tests need and the data lack, where these are on this machine."""
+    from shared.finetune.chats import chat_field
+    from shared.finetune.data import check_columns, load_rows
+    from shared.finetune.metrics.answers import tests_of
+
+    checks: list[tuple[tuple, Callable[[Any], Any]]] = []
+    if config.task_type == "CAUSAL_LM" and chat_field(config.dataset):
+        checks.append((("dataset",), lambda rows: check_columns(rows.column_names, config.dataset)))
+    if config.evaluation.metric == "pass_at_1":
+        checks.append((("evaluation", "tests_field"), lambda rows: tests_of(rows, config)))
+    name, faults = config.dataset.name, []
+    if not checks or not (name.startswith("tiny:") or Path(name).expanduser().exists()):
+        return []
+    rows: Any = None
+    for path, check in checks:
+        try:
+            rows = rows or load_rows(config.dataset, "test")
+            check(rows)
+        except DataError as error:
+            faults.append(read_source(file).fault(path, error.message, error.cure, value=None))
+    return faults
 
 
 def _gigabytes(config: Config, base: int, linear: int, trainable: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-NAMES = ("classification", "tagging", "squad", "rouge")
+NAMES = ("classification", "tagging", "squad", "rouge", "final_number", "pass_at_1")
 
 
 @cache
@@ -20,7 +20,7 @@ def load(name: str) -> Any:
     return evaluate.load(str(Path(__file__).parent / name), keep_in_memory=True)
 
 
-def compute(name: str, predictions: list[Any], references: list[Any], **settings: Any) -> dict[str, float]:
+def compute(name: str, predictions: list[Any], references: list[Any], **settings: Any) -> dict[str, Any]:
     """A metric's scores.
 
     Args:
@@ -30,6 +30,6 @@ def compute(name: str, predictions: list[Any], references: list[Any], **settings
         settings: The metric's own.
 
     Returns:
-        Name -> share [0–1].
+        Name -> share [0–1]; final_number and pass_at_1 add ``right``: which of the predictions are right.
     """
     return load(name).compute(predictions=predictions, references=references, **settings)

@@ -92,3 +92,13 @@ def _discover() -> dict[str, Task]:
 
 
 TASKS: dict[str, Task] = _discover()
+
+
+def main_metric(config: Config) -> str:
+    """The headline of a configuration's scores: its task's, for CAUSAL_LM ``evaluation.metric``."""
+    return config.evaluation.metric if config.task_type == "CAUSAL_LM" else TASKS[config.task_type].main_metric
+
+
+def score_names(config: Config) -> tuple[str, ...]:
+    """The names of a configuration's scores, as shares [0–1]."""
+    return tuple(dict.fromkeys((*TASKS[config.task_type].metrics, main_metric(config))))
