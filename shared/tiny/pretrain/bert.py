@@ -38,7 +38,7 @@ two are not kept. It has never seen a label of the tasks.""",
         "pointed": "wanted pieces found",
         "pair": "same thing or not: share right",
     },
-    trained="",
+    trained="One run of the command with `--threads 1`, beside other work: 1,579 s.",
 )
 
 

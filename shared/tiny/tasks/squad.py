@@ -72,6 +72,6 @@ TASKS = (
     Task(
         "squad", ("id", "title", "context", "question", "answers"),
         "Mark the words of the passage that answer the question.",
-        "rajpurkar/squad", rows, "bert", "QUESTION_ANS", "exact_match", details={"max_length": 128},
+        "rajpurkar/squad", rows, "bert", "QUESTION_ANS", "exact_match", details={"max_length": 100},
     ),
 )  # fmt: skip
