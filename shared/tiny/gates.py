@@ -15,6 +15,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from shared.tiny import MODELS, TASKS, model_path
@@ -70,7 +72,8 @@ def _quietly() -> None:
 def _measure(cell: tuple[str, str, int], changes: dict) -> dict:
     from shared.tiny.measure import measure
 
-    return measure(*cell, **changes)
+    with redirect_stdout(StringIO()):  # the Trainer prints its log
+        return measure(*cell, **changes)
 
 
 def hashes() -> dict[str, str]:

@@ -6,6 +6,8 @@ Scored on the validation split, so that the test split decides nothing.
 from __future__ import annotations
 
 import argparse
+from contextlib import redirect_stdout
+from io import StringIO
 
 from shared.quiet import quiet
 from shared.tiny.measure import measure
@@ -29,8 +31,9 @@ def main() -> None:
     quiet()
     for rate in args.rates:
         for seed in args.seeds:
-            found = measure(args.task, args.method, seed, rate=rate, model=args.model, split="validation",
-                            steps=args.steps)  # fmt: skip
+            with redirect_stdout(StringIO()):  # the Trainer prints its log
+                found = measure(args.task, args.method, seed, rate=rate, model=args.model, split="validation",
+                                steps=args.steps)  # fmt: skip
             line = f"{args.task} {args.method} rate {rate:g} seed {seed}: {found['score']:.1%} in {found['seconds']} s"
             print(line, flush=True)
 
