@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -123,10 +122,11 @@ def test_what_a_program_may_not_do(tmp_path):
         "os.system('true')",
         "subprocess.run(['true'])",
         "os.kill(os.getpid(), 0)",
+        "threading.Thread(target=print).start()",
         "socket.socket()",
         "__import__('ctypes').CDLL(None)",
     ]
-    code = "import os, shutil, socket, subprocess\nleft = []\n"
+    code = "import os, shutil, socket, subprocess, threading\nleft = []\n"
     for one in tries:
         code += f"try:\n    {one}\n    left.append({one!r})\nexcept PermissionError:\n    pass\n"
     # the names of what was not refused come back as one verdict each
@@ -173,12 +173,6 @@ def test_limits_of_the_operating_system():
         "import resource as r\nfound = {n: r.getrlimit(getattr(r, 'RLIMIT_' + n)) for n in ('NPROC', 'FSIZE', 'CPU')}"
     )
     assert passes(block(names), "assert found == {'NPROC': (0, 0), 'FSIZE': (0, 0), 'CPU': (7, 7)}", seconds=7)
-
-
-@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() == 0, reason="root may fork whatever the limit")
-def test_no_process_is_started_even_past_the_hook():
-    code = "import _posixsubprocess, os\ntry:\n    os.fork()\n    made = True\nexcept OSError:\n    made = False"
-    assert passes(block(code), "assert not made")
 
 
 def test_a_machine_without_limits_still_judges(monkeypatch, tmp_path):
