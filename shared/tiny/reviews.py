@@ -146,13 +146,13 @@ SPOKEN = ("{p} said: {o}", "{p} wrote: {o}", "{p}: {o}", "{p} told us: {o}")
 LETTERS = ("A letter from {p}: {r}", "{p} wrote: {r}", "{p} in the papers: {r}", "{p} said: {r}")
 
 
-def talk(rng: random.Random, people: Deck, split: str, level: str) -> str:
+def talk(rng: random.Random, people: Deck, split: str, level: str, crowd: int = 6) -> str:
     """Several people with an opinion each; then, in another order, what each of them did.
 
     Who did what can only be told from that person's own opinion, and what is for or against has to be worked out.
     """
     names: list[str] = []
-    for _ in range(rng.choice((1, 2, 2, 3))):
+    for _ in range(min(crowd, rng.choice((1, 2, 2, 3)))):
         names.append(people.draw(names))
     said = {name: opinion(rng, split, level) for name in names}
     parts = [rng.choice(SPOKEN).format(p=name, o=one.text) for name, one in said.items()]
@@ -165,13 +165,13 @@ def talk(rng: random.Random, people: Deck, split: str, level: str) -> str:
 BALLOTS = ("{p}: {q}.", "{p} found it {q}.", "{p} says {q}.", "{q}, says {p}.")
 
 
-def ballot(rng: random.Random, people: Deck, level: str) -> str:
+def ballot(rng: random.Random, people: Deck, level: str, crowd: int = 6) -> str:
     """A row of short views, one a person; then, in another order, what each of them did.
 
     As with the registers of ``shared.tiny.stories``: many names and few other words teach the skill early.
     """
     names: list[str] = []
-    for _ in range(rng.randint(2, 6)):
+    for _ in range(rng.randint(min(2, crowd), crowd)):
         names.append(people.draw(names))
     line, critic = rng.choice(BALLOTS), Critic(rng, level)
     sides = {name: rng.random() < 0.5 for name in names}
@@ -192,7 +192,11 @@ def letter(reviewer: Reviewer, people: Deck) -> str:
 
 
 def film_talk(
-    rng: random.Random, letters: float = 0.3, ballots: float = 0.2, levels: Sequence[str] = ("easy", "normal")
+    rng: random.Random,
+    letters: float = 0.3,
+    ballots: float = 0.2,
+    crowd: int = 6,
+    levels: Sequence[str] = ("easy", "normal"),
 ) -> Iterator[str]:
     """Endless marked documents for pretraining: talk about films, ballots and letters.
 
@@ -200,6 +204,7 @@ def film_talk(
         rng: Source of chance.
         letters: Share of letters, that is of whole reviews.
         ballots: Share of ballots.
+        crowd: People in a ballot or talk at most.
         levels: Difficulties that are mixed.
     """
     people = Deck(PEOPLE, rng)
@@ -209,7 +214,8 @@ def film_talk(
         if luck < letters:
             yield letter(reviewers[level], people)
         else:
-            yield ballot(rng, people, level) if luck < letters + ballots else talk(rng, people, "pretraining", level)
+            short = luck < letters + ballots
+            yield ballot(rng, people, level, crowd) if short else talk(rng, people, "pretraining", level, crowd)
 
 
 def reviews(split: str, seed: int, level: str) -> Iterator[Review]:

@@ -1,8 +1,8 @@
 """Little word problems of the tiny world: people who get, lose, buy and compare things.
 
 A problem is a chain of steps. Each step is told in a sentence, and worked in another; all results are natural numbers
-up to ``TOP``. The numbers, the order of the operations and the thing decide by a checksum which split a problem belongs
-to, whoever's name it is told with.
+up to ``TOP``, in the tasks up to ``TOPS``. The numbers, the order of the operations and the thing decide by a checksum
+which split a problem belongs to, whoever's name it is told with.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from shared.tiny.world import PEOPLE, Deck
 TOP = 60
 GOODS = "pears plums lemons eggs cakes books cups pens boxes hats coats rings bells bottles candles bowls".split()
 SPLITS = ("test", "validation", "train", "train", "train", *["pretraining"] * 5)
+TOPS = {"easy": 20, "normal": 40, "hard": 40}
 STEPS = {"easy": (1,), "normal": (1, 2, 2, 3), "hard": (3, 4)}
 
 # How the first number comes in, by the kind of the chain: told, worked (if there is anything to work).
@@ -110,14 +111,13 @@ def split_of(key: tuple) -> str:
 class Counter:
     """Draws problems of one split."""
 
-    def __init__(self, rng: random.Random, split: str, level: str = "normal"):
-        self.rng, self.split, self.level = rng, split, level
+    def __init__(self, rng: random.Random, split: str, level: str = "normal", top: int | None = None):
+        self.rng, self.split, self.level, self.top = rng, split, level, top or TOPS[level]
         self.people = Deck(PEOPLE, rng)
 
     def problem(self) -> Problem:
-        """Return a problem whose results are all between 0 and ``TOP``."""
-        rng = self.rng
-        top = 20 if self.level == "easy" else TOP
+        """Return a problem whose results are all between 0 and the top."""
+        rng, top = self.rng, self.top
         while True:
             start, count = rng.choice(("has", "has", "bags", "buys")), rng.choice(STEPS[self.level])
             first = (rng.randint(2, top * 2 // 3),) if start == "has" else (rng.randint(2, 6), rng.randint(2, 12))
@@ -233,18 +233,18 @@ def reckoned(step: tuple[int, str, int, int]) -> str:
     return f"{left} {WORD[sign]} {right} {VERB[sign]} {MARK}{result}"
 
 
-def table(rng: random.Random) -> str:
+def table(rng: random.Random, top: int) -> str:
     """A table of calculations: one after the other, in signs or in words."""
     lines, signs, number = [], rng.random() < 0.5, rng.randint(1, 20)
     for _ in range(rng.randint(4, 10)):
         sign = rng.choice("++--*")
         if sign == "*":
-            left, right = rng.randint(2, 12), rng.randint(2, 6)
+            left, right = rng.randint(2, min(12, top // 4)), rng.randint(2, 6)
             left, right = (left, right) if rng.random() < 0.5 else (right, left)
             result = left * right
         else:
-            low = rng.choice((number, rng.randint(1, TOP // 2)))
-            high = rng.randint(low, TOP)
+            low = rng.choice((number, rng.randint(1, top // 2)))
+            high = rng.randint(low, top)
             left, right, result = (low, high - low, high) if sign == "+" else (high, low, high - low)
             left, right = (right, left) if sign == "+" and rng.random() < 0.5 else (left, right)
         step = (left, sign, right, result)
@@ -285,16 +285,17 @@ def _again(problem: Problem, other: str, rng: random.Random) -> list[str]:
     return [f"{other} counted: {reckoning}."]
 
 
-def reckoning(rng: random.Random, tables: float = 0.4) -> Iterator[str]:
+def reckoning(rng: random.Random, tables: float = 0.4, top: int = TOP) -> Iterator[str]:
     """Endless marked documents for pretraining: accounts and number tables.
 
     Args:
         rng: Source of chance.
         tables: Share of tables.
+        top: Largest result (products in tables may go beyond).
     """
-    counter = Counter(rng, "pretraining", "normal")
+    counter = Counter(rng, "pretraining", "normal", top)
     while True:
-        yield table(rng) if rng.random() < tables else account(counter)
+        yield table(rng, top) if rng.random() < tables else account(counter)
 
 
 def problems(split: str, seed: int, level: str) -> Iterator[tuple[Problem, random.Random]]:
