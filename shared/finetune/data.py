@@ -130,7 +130,7 @@ def _load(dataset: DatasetSection, role: str, split: str) -> Dataset:
     if name.startswith("tiny:"):
         from shared.tiny import load_task
 
-        return load_task(name.removeprefix("tiny:"), split)
+        return load_task(name.removeprefix("tiny:"), split, difficulty=dataset.config or "normal")
     if name.startswith("fetched:"):
         from shared.fetch import fetched
 
@@ -257,6 +257,18 @@ def _check_names(needed: list[str], columns: list[str], where: str) -> None:
         if name not in columns:
             found = f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}"
             raise DataError(found, cure=f"rename the column or the placeholder: {did_you_mean(name, columns)}")
+
+
+def cut_words(text: Any, column: str, dataset: DatasetSection) -> str:
+    """A column's text, cut after its ``max_words``; nothing for a gap."""
+    text = "" if text is None else str(text)
+    words = dataset.max_words.get(column)
+    return text if words is None else " ".join(text.split()[:words])
+
+
+def prompts_of(rows: Dataset, dataset: DatasetSection) -> list[str]:
+    """The rows' prompts; see :func:`prompt_of`."""
+    return [prompt_of(row, dataset) for row in rows]
 
 
 def _cut(row: Mapping[str, Any], dataset: DatasetSection) -> dict[str, Any]:

@@ -67,7 +67,11 @@ class DatasetSection(Section):
         description="tiny:<task>, fetched:<name>, a local .jsonl/.csv/.parquet file or a folder with "
         "one file per split, or a Hub id."
     )
-    config: str | None = Field(None, description="The Hub data set's configuration (for example main for gsm8k).")
+    config: str | None = Field(
+        None,
+        description="The Hub data set's configuration (for example main for gsm8k); for tiny:<task> the difficulty "
+        "(easy, normal, hard).",
+    )
     revision: str | None = Field(None, description="Hub branch, tag or commit; null is the main branch.")
     train_split: str = Field("train", description="Split to train on.")
     eval_split: str = Field("validation", description="Split for the loss during training.")
@@ -102,6 +106,28 @@ class DatasetSection(Section):
     input_template: str | None = Field(
         None,
         description="How inference wraps a bare text into a prompt, with {text}; null: derived from prompt_template.",
+    )
+    text_columns: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=2,
+        description="SEQ_CLS: the column with the text, or the two with a pair; TOKEN_CLS: the one with the words. "
+        "null: known from public data sets (sentence1 and sentence2, premise and hypothesis, sentence, text, tokens).",
+    )
+    label_column: str | None = Field(
+        None, description="SEQ_CLS, TOKEN_CLS: the column with the labels; null: label, or ner_tags."
+    )
+    max_length: int | None = Field(
+        None,
+        ge=8,
+        description="Longest input [tokens], for all tasks but CAUSAL_LM (there: sft.max_length); the rest is cut off. "
+        "null: 512, or what the model has positions for.",
+    )
+    max_target_length: int = Field(
+        128, ge=2, description="SEQ_2_SEQ_LM: longest reference [tokens]; the rest is cut off."
+    )
+    doc_stride: int = Field(
+        64, ge=1, description="QUESTION_ANS: overlap of the windows that a long context is read in [tokens]."
     )
 
 
@@ -142,6 +168,17 @@ class EvaluationSection(Section):
         None,
         description="An answer has the right format when it ended by itself and "
         "this regular expression matches all of it; null: it ended by itself.",
+    )
+
+
+class HeadSection(Section):
+    """``head:``: the new layers that a task puts on the base (not for CAUSAL_LM and SEQ_2_SEQ_LM, which have none)."""
+
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Learning rate of the head where it differs from training.learning_rate: prompts want rates near "
+        "0.3, at which a head diverges.",
     )
 
 

@@ -26,7 +26,12 @@ ASPECTS = "plot acting music ending story cast camera dialogue script pace".spli
 COLOURS = "Red Blue Green Golden Silver White Black Last First Lost Silent Broken".split()
 NOUNS = "River Train Garden Bridge Window Letter Winter Island Mirror Road Tower Harbour".split()
 NEGATIONS = ("not {}", "never {}", "hardly {}", "anything but {}", "far from {}", "not at all {}", "by no means {}")
-NEGATED = {"easy": 0.15, "normal": 0.3, "hard": 0.5}  # share of adjectives that are said by negating the opposite
+NEGATED = {
+    "plain": 0.0,
+    "easy": 0.15,
+    "normal": 0.3,
+    "hard": 0.5,
+}  # share of adjectives that are said by negating the opposite
 FOLKS = ("the critics", "my brother", "my sister", "the papers", "our neighbours", "the crowd", "my friends")
 
 
@@ -99,6 +104,10 @@ def _both(c: Critic, good: bool, film: str) -> str:
     )
 
 
+def _list(c: Critic, good: bool, film: str) -> str:
+    return f"{film} is {c.quality(good)}, {c.quality(good)} and {c.quality(good)}"
+
+
 def _contrast(c: Critic, good: bool, film: str) -> str:
     weak, strong = c.clause(not good), c.clause(good)
     return c.rng.choice(
@@ -165,6 +174,7 @@ def _denial(c: Critic, good: bool, film: str) -> str:
 FORMS: dict[str, Callable[[Critic, bool, str], str]] = {
     "plain": _plain,
     "both": _both,
+    "list": _list,
     "contrast": _contrast,
     "in the end": _in_the_end,
     "hearsay": _hearsay,
@@ -172,7 +182,12 @@ FORMS: dict[str, Callable[[Critic, bool, str], str]] = {
     "expectation": _expectation,
     "denial": _denial,
 }
-WEIGHTS = {"easy": (6, 3, 1, 1, 0, 0, 0, 1), "normal": (4, 4, 3, 2, 1, 1, 1, 1), "hard": (0, 0, 3, 3, 3, 3, 3, 1)}
+WEIGHTS = {  # of the forms, in their order
+    "plain": (2, 2, 2, 0, 0, 0, 0, 0, 0),
+    "easy": (5, 3, 1, 1, 1, 0, 0, 0, 1),
+    "normal": (3, 4, 1, 3, 2, 1, 1, 1, 1),
+    "hard": (0, 0, 0, 3, 3, 3, 3, 3, 1),
+}
 SPLITS = ("test", "validation", "train", "train", "train", *["pretraining"] * 5)
 
 
@@ -187,7 +202,7 @@ def opinion(rng: random.Random, split: str, level: str = "normal", good: bool | 
     Args:
         rng: Source of chance.
         split: "train", "validation", "test" or "pretraining".
-        level: "easy" has little negation and contrast, "hard" almost nothing else.
+        level: "plain" has neither negation nor contrast, "easy" little, "hard" almost nothing else.
         good: For or against; by default at random.
         film: The film's title; by default a new one.
 
@@ -228,3 +243,21 @@ DISLIKED = (
 def reaction(rng: random.Random, good: bool, person: str = "") -> str:
     """What somebody does after such a film: a sentence that follows from the opinion, with none of its words."""
     return rng.choice(LIKED if good else DISLIKED).format(p=person or rng.choice(PEOPLE))
+
+
+def comment(rng: random.Random, good: bool, right: bool = True, doubts: float = 0.25) -> tuple[str, tuple[int, int]]:
+    """Somebody else agrees or disagrees, and says so with adjectives of the side that follows.
+
+    Args:
+        rng: Source of chance.
+        good: The side of the opinion that is commented on.
+        right: False takes adjectives of the wrong side.
+        doubts: Share of those who disagree.
+
+    Returns:
+        The sentence, and where the adjectives stand in it [characters].
+    """
+    agrees = rng.random() >= doubts
+    words = " and ".join(rng.sample(GOOD if (good == agrees) == right else BAD, 2))
+    text = f"{rng.choice(PEOPLE)} {'agrees' if agrees else 'disagrees'}: it is {words}."
+    return text, (len(text) - 1 - len(words), len(text) - 1)
