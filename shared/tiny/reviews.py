@@ -39,6 +39,7 @@ VERDICTS = (
 FAMILY = ("my brother", "my sister")
 # own opinions, then the chances of: another person's view (drawn twice), another film, something admitted, a verdict
 SHAPES = {
+    "plain": ((1, 2), 0.0, 0.0, 0.0, 0.9),
     "easy": ((2, 3), 0.2, 0.1, 0.1, 0.9),
     "normal": ((1, 2), 0.45, 0.35, 0.4, 0.6),
     "hard": ((1, 1), 0.7, 0.6, 0.8, 0.7),

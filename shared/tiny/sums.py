@@ -18,7 +18,7 @@ from shared.tiny.world import PEOPLE, Deck
 TOP = 60
 GOODS = "pears plums lemons eggs cakes books cups pens boxes hats coats rings bells bottles candles bowls".split()
 SPLITS = ("test", "validation", "train", "train", "train", *["pretraining"] * 5)
-TOPS = {"easy": 20, "normal": 40, "hard": 40}
+TOPS = {"easy": 12, "normal": 20, "hard": 40}
 STEPS = {"easy": (1,), "normal": (1, 2, 2, 3), "hard": (3, 4)}
 
 # How the first number comes in, by the kind of the chain: told, worked (if there is anything to work).
@@ -239,7 +239,7 @@ def table(rng: random.Random, top: int) -> str:
     for _ in range(rng.randint(4, 10)):
         sign = rng.choice("++--*")
         if sign == "*":
-            left, right = rng.randint(2, min(12, top // 4)), rng.randint(2, 6)
+            left, right = rng.randint(2, max(4, min(12, top // 4))), rng.randint(2, 5)
             left, right = (left, right) if rng.random() < 0.5 else (right, left)
             result = left * right
         else:

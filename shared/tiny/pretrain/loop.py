@@ -60,7 +60,6 @@ def train(
     report: Callable[..., None] = print,
     keep: Callable[[list[dict]], None] | None = None,
     log: Sequence[dict] = (),
-    optimizer_of: Callable[[torch.nn.Module, float, float], Any] = new_optimizer,
 ) -> list[dict]:
     """Pretrain a model in place.
 
@@ -75,7 +74,6 @@ def train(
         report: Called with one line of progress every 100 steps.
         keep: Called with the log every 500 steps, to write what there is.
         log: Entries of phases that were run before; those phases are passed over.
-        optimizer_of: Model, peak rate and decay -> the optimizer of a phase.
 
     Returns:
         The log: a dict for every 100 steps and the last one.
@@ -88,7 +86,7 @@ def train(
             continue
         if first:
             _round_to_16_bit(model)
-        optimizer = optimizer_of(model, phase.rate, decay)
+        optimizer = new_optimizer(model, phase.rate, decay)
         for step in range(first, min(done, total)):
             loss = _step(model, optimizer, loss_of(phase.batches(step)), phase.rate_at(step - first))
             if (step + 1) % EVERY == 0 or step + 1 == total:
@@ -99,7 +97,7 @@ def train(
     return log
 
 
-def _step(model: torch.nn.Module, optimizer: Any, loss: torch.Tensor, rate: float) -> float:
+def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> float:
     for group in optimizer.param_groups:
         group["lr"] = rate
     loss.backward()
