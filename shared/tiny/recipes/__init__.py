@@ -87,5 +87,5 @@ def _dataset(task: Task, common: Budget, difficulty: str) -> dict[str, Any]:
 
 
 def _evaluation(task: Task, scored: int) -> dict[str, Any]:
-    keys = ("max_new_tokens", "stop", "format_regex")
+    keys = ("max_new_tokens", "stop", "format_regex", "metric")
     return {"batch_size": 100, "rows": scored, **{key: task.details[key] for key in keys if key in task.details}}
