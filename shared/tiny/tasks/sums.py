@@ -9,7 +9,6 @@ from shared.tiny.sums import Problem, asked, backwards, hidden, problems, told, 
 from shared.tiny.tasks.task import Task
 
 
-
 def _gsm8k(split: str, seed: int, level: str) -> Iterator[tuple[dict, tuple]]:
     for problem, rng in problems(split, seed, level):
         yield {"question": question(problem, rng), "answer": solution(problem)}, problem.key
