@@ -13,6 +13,7 @@ from shared.tiny.tasks import TASKS, distinct, load_task
 from shared.tiny.tasks.billsum import SHAPES
 
 SPLITS = ("train", "validation", "test")
+FIRST = set("Requires Provides Prohibits Penalizes Allows Repeals".split())
 TASK = TASKS["billsum"]
 
 
@@ -61,7 +62,7 @@ def test_pretraining_never_shows_the_house_style():
 
 
 def test_every_word_of_a_summary_but_the_styles_own_stands_in_the_bill():
-    own = set("Requires Provides Prohibits Penalizes Allows Repeals the The to in by on with free of coins take leaving".split())
+    own = FIRST | set("the The to in by on with free of coins take leaving".split())
     for row in load_task("billsum", "test").select(range(300)):
         told = set(re.findall(r"\w+", row["text"]))
         for word in set(re.findall(r"\w+", row["summary"])) - own:
@@ -71,6 +72,7 @@ def test_every_word_of_a_summary_but_the_styles_own_stands_in_the_bill():
         assert row["title"] in row["text"]
 
 
+FINES, ALLOWS = "Penalizes leaving a {} in {} with {} coins.", "Allows {}s to take the {} free on {}."
 # An own reader: sentence of a bill -> sentence of the summary, without a look at how bills are made.
 READ = (
     (r"(?:It is the duty of )?[Tt]he ([A-Z]\w+ [A-Z]\w+) (?:shall|to) (\w+) the (\w+) in (\w+) by (\w+)\.",
@@ -79,7 +81,8 @@ READ = (
      lambda m, a, v, o, t: f"Requires the {a} to {v} the {o} in {t} by {m}."),
     (r"The (\w+) in (\w+) shall be (\w+) by the (\w+ \w+) not later than (\w+)\.",
      lambda o, t, v, a, m: f"Requires the {a} to {verb(WORKS, v)} the {o} in {t} by {m}."),
-    (r"The \w+ \w+ shall pay (\d+) coins to each (\w+) in (\w+)\.", lambda n, j, t: f"Provides {n} coins to {j}s in {t}."),
+    (r"The \w+ \w+ shall pay (\d+) coins to each (\w+) in (\w+)\.",
+     lambda n, j, t: f"Provides {n} coins to {j}s in {t}."),
     (r"Each (\w+) in (\w+) shall be paid (\d+) coins by .*\.", lambda j, t, n: f"Provides {n} coins to {j}s in {t}."),
     (r"There shall be paid (\d+) coins to each (\w+) in (\w+) by .*\.",
      lambda n, j, t: f"Provides {n} coins to {j}s in {t}."),
@@ -87,14 +90,14 @@ READ = (
      lambda v, g, t, d: f"Prohibits {DEALING[v]} {g} in {t} on {d}."),
     (r"On a (\w+) no (\w+) shall be (\w+) in (\w+)\.",
      lambda d, g, v, t: f"Prohibits {DEALING[verb(DEALS, v)]} {g} in {t} on {d}."),
-    (r"Whoever leaves a (\w+) in (\w+) shall pay (\d+) coins\.", lambda *w: "Penalizes leaving a {} in {} with {} coins.".format(*w)),
+    (r"Whoever leaves a (\w+) in (\w+) shall pay (\d+) coins\.", FINES.format),
     (r"A fine of (\d+) coins is due from whoever leaves a (\w+) in (\w+)\.",
-     lambda n, r, t: f"Penalizes leaving a {r} in {t} with {n} coins."),
-    (r"For leaving a (\w+) in (\w+) the fine is (\d+) coins\.", lambda *w: "Penalizes leaving a {} in {} with {} coins.".format(*w)),
-    (r"Any (\w+) may take the (\w+) free of charge on a (\w+)\.", lambda *w: "Allows {}s to take the {} free on {}.".format(*w)),
-    (r"On a (\w+) any (\w+) may take the (\w+) free of charge\.", lambda d, j, r: f"Allows {j}s to take the {r} free on {d}."),
+     lambda n, r, t: FINES.format(r, t, n)),
+    (r"For leaving a (\w+) in (\w+) the fine is (\d+) coins\.", FINES.format),
+    (r"Any (\w+) may take the (\w+) free of charge on a (\w+)\.", ALLOWS.format),
+    (r"On a (\w+) any (\w+) may take the (\w+) free of charge\.", lambda d, j, r: ALLOWS.format(j, r, d)),
     (r"No fare for the (\w+) shall be asked from any (\w+) on a (\w+)\.",
-     lambda r, j, d: f"Allows {j}s to take the {r} free on {d}."),
+     lambda r, j, d: ALLOWS.format(j, r, d)),
     (r"(?:From now on the|The) (\w+) Act(?: of|, passed in) (\d+),? (?:is (?:hereby )?repealed|has no force)\.",
      lambda x, y: f"Repeals the {x} Act of {y}."),
 )  # fmt: skip
@@ -118,7 +121,7 @@ def read(text):
 def test_an_own_reader_sums_up_alike(level):
     rows = [row for row, _ in islice(TASK.rows("test", 0, level), 400)]
     assert [read(row["text"]) for row in rows] == [row["summary"] for row in rows]
-    assert {row["summary"].split()[0] for row in rows} == set("Requires Provides Prohibits Penalizes Allows Repeals".split())
+    assert {row["summary"].split()[0] for row in rows} == FIRST
 
 
 def test_names_of_a_bill_name_one_clause_each():

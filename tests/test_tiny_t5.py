@@ -67,7 +67,7 @@ def test_a_sentinel_in_a_text_is_one_token(tokenizer):
     assert len(tokens) == 8
 
 
-@pytest.mark.parametrize("text", ['The "Safe Roads" Act of 1912; Ann: 12 coins, no?', "Zebra xylophones cost $5 (net)."])
+@pytest.mark.parametrize("text", ['The "Safe Roads" Act of 1912; Ann: 12 coins?', "Zebra xylophones cost $5 (net)."])
 def test_tokenizer_round_trip(tokenizer, text):
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
 
@@ -148,9 +148,7 @@ def test_the_recorded_recipe_is_the_packages(folder):
 
 def test_a_few_steps_of_the_recipe_lower_the_loss_the_same_way_each_time(tokenizer):
     small = replace(Recipe(), batch=4, fresh=8, warmup=4, layers=1, spans=6, steps=10, source=48, target=32)
-    logs = [
-        train(small, compiled=False, report=lambda *args, **kwargs: None, tokenizer=tokenizer)[2] for _ in range(2)
-    ]
+    logs = [train(small, compiled=False, report=lambda *args, **kwargs: None, tokenizer=tokenizer)[2] for _ in range(2)]
     assert logs[0] == logs[1]
     untrained = held_out(new_model(small, len(tokenizer)).eval(), tokenizer, small, 64)
     assert logs[0][-1]["loss"] < untrained["loss"] - 0.5

@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator
 
-from shared.tiny.bills import COUNTED, KINDS, Bill, Bills, Clause, bill_text, law
+from shared.tiny.bills import COUNTED, KINDS, Bill, Bills, Clause, bill_text
 from shared.tiny.stories import MARK, document, repeat, start
 from shared.tiny.world import PEOPLE, World
 
@@ -32,9 +32,14 @@ SIGNS = (
 
 def fill(pattern: str, clause: Clause) -> str:
     """Fill ``pattern`` and mark every slot but the first: the first says which clause it is, the others follow."""
-    words, first = clause.words(), SLOT.search(pattern)
-    head = pattern[: first.end()].format(**words)
-    return head + SLOT.sub(lambda slot: MARK + words[slot[1]], pattern[first.end() :])
+    first = SLOT.search(pattern)
+    return pattern[: first.end()].format(**clause.words()) + marked(pattern[first.end() :], clause)
+
+
+def marked(pattern: str, clause: Clause) -> str:
+    """Fill ``pattern`` and mark every slot."""
+    words = clause.words()
+    return SLOT.sub(lambda slot: MARK + words[slot[1]], pattern)
 
 
 def plain(clauses: list[Clause], bills: Bills) -> str:
@@ -63,8 +68,7 @@ def questions(clauses: list[Clause], bills: Bills) -> str:
     parts = []
     for clause in clauses:
         question, answer = bills.rng.choice(KINDS[clause.kind].ask)
-        said = SLOT.sub(lambda slot, words=clause.words(): MARK + words[slot[1]], answer)
-        parts.append(f"{question.format(**clause.words())} {start(said)}.")
+        parts.append(f"{question.format(**clause.words())} {start(marked(answer, clause))}.")
     return " ".join(parts)
 
 
@@ -159,6 +163,3 @@ def documents(seed: int, dense: float = 0.3, stories: float = 0.15) -> Iterator[
             yield register(world)
         else:
             yield signs(bills) if rng.random() < 0.02 else told_bill(bills)
-
-
-__all__ = ["documents", "law"]

@@ -34,9 +34,7 @@ def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> T5TokenizerF
         A fast tokenizer that ends each text with ``</s>``. Its sentinels are the last ids and fall, as in T5:
         ``<extra_id_0>`` has the highest.
     """
-    splitter = pre_tokenizers.Sequence(
-        [pre_tokenizers.Metaspace(), pre_tokenizers.Split(Regex(r"[^\w▁]"), "isolated")]
-    )
+    splitter = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Split(Regex(r"[^\w▁]"), "isolated")])
     counts: Counter[str] = Counter()
     for beginning, continuation in islice(documents(seed), 20_000):
         text = f"{unmark(beginning)[0]} {unmark(continuation)[0]}"
