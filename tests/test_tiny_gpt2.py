@@ -13,6 +13,8 @@ from shared.tiny import MODELS, load_task, model_path
 from shared.tiny.pretrain.gpt2 import Recipe, held_out, new_model, new_tokenizer, train
 from shared.tiny.tasks import TASKS
 
+FINAL = r"#### (\d+)"
+
 
 @pytest.fixture(scope="module")
 def folder():
@@ -125,10 +127,8 @@ def test_the_base_does_not_know_the_formats_of_the_tasks(model, tokenizer):
     left = AutoTokenizer.from_pretrained(model_path("gpt2"), padding_side="left")
     prompts = left([before.format(question=row["question"]) for row in rows], padding=True, return_tensors="pt")
     out = model.generate(**prompts, max_new_tokens=40, do_sample=False)
-    said = [
-        re.search(about["answer_regex"], text) for text in left.batch_decode(out[:, prompts["input_ids"].shape[1] :])
-    ]
-    right = [re.search(about["answer_regex"], row["answer"])[1] for row in rows]
+    said = [re.search(FINAL, text) for text in left.batch_decode(out[:, prompts["input_ids"].shape[1] :])]
+    right = [re.search(FINAL, row["answer"])[1] for row in rows]
     assert sum(bool(one) and one[1] == n for one, n in zip(said, right, strict=True)) <= 4
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from shared.finetune.judge import code_in, passes
 from shared.finetune.metrics import compute
-from shared.tiny import TASKS, load_task
+from shared.tiny import load_task
 from shared.tiny.opinions import split_of as split_of_opinion
 from shared.tiny.programs import ARGUMENTS, asserts_for, draw, listings, source
 from shared.tiny.programs import split_of as split_of_job
@@ -129,7 +129,7 @@ def read(story: str, x: int | None = None) -> int:
 @pytest.mark.parametrize("difficulty", ["easy", "normal", "hard"])
 def test_answers_of_gsm8k_are_recomputed_from_the_question(difficulty):
     for row in load_task("gsm8k", "test", difficulty=difficulty).select(range(400)):
-        final = int(re.search(TASKS["gsm8k"].details["answer_regex"], row["answer"])[1])
+        final = int(re.search(r"#### (\d+)", row["answer"])[1])
         assert read(row["question"]) == final
         assert row["answer"].endswith(f"\n#### {final}")
         notes = re.findall(r"(\d+) ([+*-]) (\d+) = <<(\d+)([+*-])(\d+)=(\d+)>>(\d+)", row["answer"])
@@ -146,7 +146,7 @@ def test_responses_of_metamathqa_are_recomputed_from_the_query():
     sorts = set()
     for row in load_task("metamathqa", "test").select(range(600)):
         query, sort = row["query"], row["type"]
-        final = int(re.search(TASKS["metamathqa"].details["answer_regex"] + "$", row["response"])[1])
+        final = int(re.search(r"The answer is: (\d+)" + "$", row["response"])[1])
         sorts.add(sort)
         if sort in ("GSM_SV", "GSM_FOBAR"):
             mark = (

@@ -151,7 +151,7 @@ def echo(bills: Bills) -> tuple[str, str]:
 def pairs(bills: Bills) -> tuple[str, str]:
     """Pairs of words of all sorts, read out in another order: the text that is densest in what has to be looked up.
 
-    On it the skill of looking up appears first, and longer lines and sentences then follow.
+    As in echoes, the sort of a word tells nothing.
     """
     rng = bills.rng
     count, line = rng.randint(3, 8), rng.choice(PAIRS)

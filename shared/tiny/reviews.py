@@ -181,15 +181,16 @@ def ballot(rng: random.Random, people: Deck, level: str, crowd: int = 6) -> str:
     return " ".join([part[0].upper() + part[1:] for part in parts] + [reaction_of(rng, who, sides[who]) for who in did])
 
 
-def letter(reviewer: Reviewer, people: Deck) -> str:
-    """A review in a letter; then what its writer and the people in it did."""
+def letter(reviewer: Reviewer, people: Deck, summed: float = 0.0) -> str:
+    """A review in a letter, now and then (``summed``) summed up in a word; then what its writer and others did."""
     rng, review = reviewer.rng, reviewer.review()
     writer = people.draw([*review.others, *[name for name in PEOPLE if name in review.text]])
     sides = {writer: review.good, **review.others}
     did = [*rng.sample(list(sides), len(sides)), *rng.choices(list(sides), k=rng.randint(1, 2))]
-    return " ".join(
-        [rng.choice(LETTERS).format(p=writer, r=review.text)] + [reaction_of(rng, who, sides[who]) for who in did]
-    )
+    parts = [rng.choice(LETTERS).format(p=writer, r=review.text)]
+    if summed and rng.random() < summed:
+        parts.append(in_short(rng, review.good))
+    return " ".join(parts + [reaction_of(rng, who, sides[who]) for who in did])
 
 
 def film_talk(
@@ -198,6 +199,7 @@ def film_talk(
     ballots: float = 0.2,
     crowd: int = 6,
     levels: Sequence[str] = ("easy", "normal"),
+    summed: float = 0.0,
 ) -> Iterator[str]:
     """Endless marked documents for pretraining: talk about films, ballots and letters.
 
@@ -207,13 +209,14 @@ def film_talk(
         ballots: Share of ballots.
         crowd: People in a ballot or talk at most.
         levels: Difficulties that are mixed.
+        summed: Share of letters that are summed up in a word.
     """
     people = Deck(PEOPLE, rng)
     reviewers = {level: Reviewer(rng, "pretraining", level) for level in levels}
     while True:
         level, luck = rng.choice(levels), rng.random()
         if luck < letters:
-            yield letter(reviewers[level], people)
+            yield letter(reviewers[level], people, summed)
         else:
             short = luck < letters + ballots
             yield ballot(rng, people, level, crowd) if short else talk(rng, people, "pretraining", level, crowd)

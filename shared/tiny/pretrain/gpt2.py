@@ -52,7 +52,7 @@ WORDS = Regex(r" ?<<|>>|```|####|###| ?###| {4}| ?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}### Assistant:{% generation %} {{ message['content'] }}{{ eos_token }}"
-    "{% endgeneration %}\n"
+    "{% endgeneration %}{{ '\n' }}"  # a plain line break behind a block is swallowed by transformers' settings
     "{% else %}{{ '### Human: ' if message['role'] == 'user' else '### System: ' }}{{ message['content'] }}\n"
     "{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}{{ '### Assistant:' }}{% endif %}"
@@ -100,6 +100,7 @@ class Mixture:
         tables: Share of number tables among the sums.
         top: Largest number in them.
         levels: How difficult opinions are, see ``shared.tiny.opinions``.
+        summed: Share of letters that are summed up in a word.
     """
 
     films: float
@@ -112,6 +113,7 @@ class Mixture:
     tables: float
     top: int
     levels: tuple[str, ...]
+    summed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,10 @@ ALL = Mixture(
     films=0.52, stories=0.05, sums=0.33, letters=0.4, ballots=0.15, crowd=4, dense=0.8, tables=0.55, top=20,
     levels=("easy", "normal"),
 )  # fmt: skip
+WRITTEN = Mixture(
+    films=0.72, stories=0.03, sums=0.17, letters=0.75, ballots=0.05, crowd=4, dense=0.8, tables=0.5, top=20,
+    levels=("easy", "normal"), summed=0.5,
+)  # fmt: skip
 # The text of the tokenizer and of the embeddings' start stays as it is when the recipe's changes.
 PIECES_FROM = Mixture(
     films=0.45, stories=0.07, sums=0.33, letters=0.4, ballots=0.2, crowd=6, dense=0.5, tables=0.5, top=60,
@@ -170,6 +176,7 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         Stage("few people", 500, 1.5e-3, 8, FEW, horizon=3000),
         Stage("all text", 1500, 1.5e-3, 8, ALL),
+        Stage("letters", 800, 1.5e-3, 8, WRITTEN),
     )
     warmup: int = 100
     decay: float = 0.05
@@ -192,7 +199,9 @@ def texts(seed: int, mixed: Mixture) -> Iterator[str]:
     """Endless marked documents of a mixture."""
     rng = random.Random(f"mixture {seed}")
     kinds = [
-        film_talk(random.Random(f"films {seed}"), mixed.letters, mixed.ballots, mixed.crowd, mixed.levels),
+        film_talk(
+            random.Random(f"films {seed}"), mixed.letters, mixed.ballots, mixed.crowd, mixed.levels, mixed.summed
+        ),
         documents(seed, mixed.dense),
         reckoning(random.Random(f"sums {seed}"), mixed.tables, mixed.top),
         listings(random.Random(f"programs {seed}")),
