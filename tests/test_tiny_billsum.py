@@ -10,7 +10,6 @@ from shared.tiny.bills import COUNTED, DEALING, DEALS, KINDS, WORKS, Bill, Bills
 from shared.tiny.retellings import documents
 from shared.tiny.stories import MARK, unmark
 from shared.tiny.tasks import TASKS, distinct, load_task
-from shared.tiny.tasks.billsum import SHAPES
 
 SPLITS = ("train", "validation", "test")
 FIRST = set("Requires Provides Prohibits Penalizes Allows Repeals".split())
@@ -133,13 +132,17 @@ def test_names_of_a_bill_name_one_clause_each():
 
 
 def test_difficulty_sets_the_number_of_clauses():
-    def sentences(level):
-        return {(len(event), row["summary"].count(".")) for row, event in islice(TASK.rows("train", 0, level), 300)}
+    def clauses(level):
+        rows = [row for row, _ in islice(TASK.rows("train", 0, level), 300)]
+        openings = re.compile(r"^(Be it enacted:|Section 1\.|An Act\.|A bill\.) ")
+        texts = [openings.sub("", row["text"]) for row in rows]
+        return {
+            (len(re.findall(r"[.;]( |$)", t)) - 1, r["summary"].count(".")) for t, r in zip(texts, rows, strict=True)
+        }
 
-    assert sentences("easy") == {(1, 1), (2, 2)}
-    assert sentences("normal") == {(2, 2), (3, 3)}
-    assert sentences("hard") == {(3, 3), (4, 4)}
-    assert {c for c, _ in SHAPES["hard"]} == {3, 4}
+    assert clauses("easy") == {(2, 1), (2, 2), (3, 2)}
+    assert clauses("normal") == {(3, 1), (3, 2)}
+    assert clauses("hard") == {(5, 3), (5, 4)}
 
 
 def test_what_does_not_count_is_left_out():
@@ -153,7 +156,7 @@ def test_what_does_not_count_is_left_out():
 
 
 def test_marks_stand_before_words_that_the_beginning_determines():
-    for beginning, continuation in islice(documents(2, dense=0.0, stories=0.0), 300):
+    for beginning, continuation in islice(documents(2, {"bills": 1}), 300):
         assert MARK not in beginning
         words = set(re.findall(r"\w+", beginning.lower()))
         forms = words | {w + "s" for w in words} | {w.removesuffix("s") for w in words}

@@ -10,7 +10,14 @@ import random
 import re
 from collections.abc import Iterator
 
-from shared.tiny.bills import COUNTED, KINDS, Bill, Bills, Clause, bill_text
+from shared.tiny.bills import (
+    COUNTED,
+    KINDS,
+    Bill,
+    Bills,
+    Clause,
+    bill_text,
+)  # fmt: skip
 from shared.tiny.stories import MARK, document, repeat, start
 from shared.tiny.world import PEOPLE, World
 
@@ -110,7 +117,7 @@ def told_bill(bills: Bills) -> tuple[str, str]:
     beginning = bill_text(bill, rng, title=rng.random() < 0.4)
     if rng.random() < 0.06:
         beginning += " " + rng.choice(SIGNS).replace("{p}", bills.draw(PEOPLE))
-    parts = [retelling(bill, bills) for _ in range(rng.choice((1, 1, 2)))]
+    parts = [retelling(bill, bills) for _ in range(rng.choice((1, 2, 2)))]
     if rng.random() < 0.35:
         lead, _, parts[0] = parts[0].partition(": ")
         beginning += f" {lead}:"
@@ -118,16 +125,41 @@ def told_bill(bills: Bills) -> tuple[str, str]:
 
 
 def index(bills: Bills) -> tuple[str, str]:
-    """Short lines of many names, read out again in another order: the text that teaches looking up fastest."""
+    """Short lines of many names, read out again in another order, then asked about."""
     rng = bills.rng
     kind = rng.choice(list(KINDS.values()))
     clauses, used = [], []
-    for _ in range(rng.randint(3, 5)):
+    for _ in range(rng.randint(3, 6)):
         clauses.append(bills.clause(kind if rng.random() < 0.7 else rng.choice(list(KINDS.values())), used))
         used += [word for slot, word in clauses[-1].fillers if slot not in "vdr"]
     lines = " ".join(start(KINDS[c.kind].note.format(**c.words())) for c in clauses)
     order = rng.sample(clauses, len(clauses))
-    return "The index: " + lines, note(order, bills) + " " + questions(order[:2], bills)
+    return "The index: " + lines, note(order, bills) + " " + questions(rng.sample(clauses, len(clauses)), bills)
+
+
+WORDS = sorted({word for pool in (PEOPLE, *(p for k in KINDS.values() for p in k.pools.values())) for word in pool})
+ONES = [word for word in WORDS if " " not in word]
+PAIRS = ("{a} {b}.", "{a}, {b}.", "{a}: {b}.", "{a} and {b}.", "{a} of {b}.", "{a} {b},", "{a} in {b}.")
+
+
+def echo(bills: Bills) -> tuple[str, str]:
+    """Words of all sorts in a row, said again. The sort of a word tells nothing here: only copying helps."""
+    words = bills.rng.sample(ONES, bills.rng.randint(5, 16))
+    return " ".join(words) + ".", " ".join([words[0], *(MARK + word for word in words[1:])]) + "."
+
+
+def pairs(bills: Bills) -> tuple[str, str]:
+    """Pairs of words of all sorts, read out in another order: the text that is densest in what has to be looked up.
+
+    As in echoes, the sort of a word tells nothing.
+    """
+    rng = bills.rng
+    count, line = rng.randint(3, 8), rng.choice(PAIRS)
+    words = rng.sample(ONES, 2 * count)
+    told = list(zip(words[:count], words[count:], strict=True))
+    again = rng.sample(told, count) + rng.choices(told, k=rng.randint(0, 3))
+    beginning = " ".join(line.format(a=a, b=b) for a, b in told)
+    return beginning, " ".join(line.format(a=a, b=MARK + b) for a, b in again)
 
 
 def register(world: World) -> tuple[str, str]:
@@ -145,21 +177,21 @@ def signs(bills: Bills) -> tuple[str, str]:
     return " ".join(texts[:2]), " ".join(texts[2:])
 
 
-def documents(seed: int, dense: float = 0.3, stories: float = 0.15) -> Iterator[tuple[str, str]]:
+BILLS = {"bills": 0.75, "index": 0.12, "pairs": 0.04, "echo": 0.01, "stories": 0.08}
+KINDS_OF_TEXT = {"bills": told_bill, "index": index, "pairs": pairs, "echo": echo, "signs": signs}
+
+
+def documents(seed: int, shares: dict[str, float] | None = None) -> Iterator[tuple[str, str]]:
     """Endless documents of one seed as marked pairs (beginning, continuation).
 
     Args:
         seed: Seed of the text.
-        dense: Share of indexes.
-        stories: Share of the people's stories and registers.
+        shares: Share of "bills", "index", "pairs", "echo" and "stories" (of the tiny world's people); ``BILLS`` by
+            default.
     """
     rng = random.Random(seed)
-    bills, world = Bills(rng), World(rng)
+    bills, world, shares = Bills(rng), World(rng), shares or BILLS
     while True:
-        luck = rng.random()
-        if luck < dense:
-            yield index(bills)
-        elif luck < dense + stories:
-            yield register(world)
-        else:
-            yield signs(bills) if rng.random() < 0.02 else told_bill(bills)
+        kind = rng.choices(list(shares), list(shares.values()))[0]
+        kind = "signs" if kind == "bills" and rng.random() < 0.02 else kind
+        yield register(world) if kind == "stories" else KINDS_OF_TEXT[kind](bills)

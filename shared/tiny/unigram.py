@@ -23,7 +23,7 @@ def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> T5TokenizerF
 
     The pieces are the most frequent words with the logarithm of their share, and all printable ASCII characters for
     the rest. For a text of so few words that is what the usual pruning aims at; the trainer of ``tokenizers`` spells
-    half of them instead, and differs from run to run.
+    most of them instead, and differs from run to run.
 
     Args:
         seed: Seed of the text.

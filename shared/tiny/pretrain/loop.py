@@ -60,6 +60,7 @@ def train(
     report: Callable[..., None] = print,
     keep: Callable[[list[dict]], None] | None = None,
     log: Sequence[dict] = (),
+    new_optimizer: Callable[..., torch.optim.Optimizer] = new_optimizer,
 ) -> list[dict]:
     """Pretrain a model in place.
 
@@ -74,6 +75,7 @@ def train(
         report: Called with one line of progress every 100 steps.
         keep: Called with the log every 500 steps, to write what there is.
         log: Entries of phases that were run before; those phases are passed over.
+        new_optimizer: (model, rate, decay) -> optimizer; a group's "share" scales its learning rate.
 
     Returns:
         The log: a dict for every 100 steps and the last one.
@@ -99,7 +101,7 @@ def train(
 
 def _step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> float:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("share", 1.0)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()

@@ -16,8 +16,8 @@ from shared.tiny.tasks.task import Task
 # clauses that count, clauses that do not
 SHAPES = {
     "easy": ((1, 1), (2, 0), (2, 1)),
-    "normal": ((2, 1), (2, 2), (3, 1)),
-    "hard": ((3, 3), (4, 2), (4, 3)),
+    "normal": ((2, 1), (1, 2)),
+    "hard": ((3, 2), (4, 1)),
 }
 
 
