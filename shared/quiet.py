@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 
 
 def quiet() -> None:
@@ -13,6 +14,11 @@ def quiet() -> None:
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     # When accelerate looks whether DeepSpeed is there, DeepSpeed reports (with the time) that it found no GPU.
     logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
+    # adapters 1.3 calls T5's blocks by an argument's old name, which this transformers still takes.
+    warnings.filterwarnings("ignore", message="`past_key_value` is deprecated and will be removed in version 4.58")
+    # Behind a prompt GPT-2 finds no padding; shared.finetune.peft_models reads the last real token for it.
+    for name in ("models.gpt2.modeling_gpt2", "modeling_layers"):
+        logging.getLogger(f"transformers.{name}").addFilter(_no_padding_notice)
     # Tokenising a data set draws up to five bars a training; a committed notebook would keep them all.
     os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     if "datasets" in sys.modules:
@@ -21,3 +27,7 @@ def quiet() -> None:
 
 def _no_accelerator_notice(record: logging.LogRecord) -> bool:
     return "Setting accelerator to CPU" not in record.getMessage()
+
+
+def _no_padding_notice(record: logging.LogRecord) -> bool:
+    return "will not detect padding tokens in `inputs_embeds`" not in record.getMessage()

@@ -34,6 +34,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.get_closest_marker("labs") is not None, item.path.suffix != ".ipynb"))
 
 
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a random base of each architecture and a file of rows for each task."""
+    import finetune_world as world
+
+    folder = tmp_path_factory.mktemp("bases")
+    for kind in ("bert", "gpt2", "t5", "llama", "roberta"):
+        world.make_base(folder / kind, kind)
+    for task in ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM", "CAUSAL_LM"):
+        world.make_task(folder / f"{task}.jsonl", task)
+    world.freeze_imports()
+    return folder
+
+
 @pytest.fixture
 def root() -> Path:
     """The checkout."""

@@ -54,8 +54,9 @@ def test_good_file_keeps_values_and_types(tmp_path):
         ("lora_r: 8", "lora_r: 8.5", "peft.lora_r", 8, "whole number"),
         ("lora_dropout: 0.0", "lora_dropout: 1.5", "peft.lora_dropout", 9, ""),
         ("method: lora", "method: lorra", "peft.method", 7, "lora"),
-        ("method: lora", "method: ia3", "peft.method", 7, "full, lora"),
-        ("  method: lora\n", "", "peft.method", 6, "full, lora"),
+        ("method: lora", "method: ia4", "peft.method", 7, "ia3"),
+        ("method: lora", "method: ia3", "peft.lora_r", 8, "target_modules"),
+        ("  method: lora\n", "", "peft.method", 6, "full, head, ia3, lora"),
         ("name_or_path: tiny:llama", "name: tiny:llama", "model.name_or_path", 3, "name_or_path"),
         ("dtype: float32", "dtype: float23", "model.dtype", 5, "float32"),
         ("dtype: float32", "use_auth_token: hf_secret", "model.use_auth_token", 5, "hf auth login"),
@@ -71,10 +72,10 @@ def test_good_file_keeps_values_and_types(tmp_path):
         ("max_length: 64", "max_lenght: 64", "sft.max_lenght", 18, "max_length"),
         ("max_length: 64", "max_length: 64\n  max_seq_length: 32", "sft.max_seq_length", 19, "max_length"),
         ("task_type: CAUSAL_LM", "task_type: CAUSAL", "task_type", 2, "CAUSAL_LM"),
-        ("task_type: CAUSAL_LM", "task_type: SEQ_CLS", "task_type", 2, "CAUSAL_LM"),
+        ("task_type: CAUSAL_LM", "task_type: SEQ_CLS", "sft", 17, "dataset.max_length"),
+        ("task_type: CAUSAL_LM", "task_type: SEQ_CLS", "dataset.prompt_template", 12, "remove the key"),
         ("{question} A: {answer}", "{question A: {answer}", "dataset.prompt_template", 12, "{column}"),
         ("{question} A: {answer}", "no placeholder", "dataset.prompt_template", 12, "{column}"),
-        ('  prompt_template: "Q: {question} A: {answer}"\n', "", "dataset", 10, "prompt_template"),
         ("task_name: words", "task_nam: words", "task_nam", 1, "task_name"),
         ("training:", "trainig:", "trainig", 13, "training"),
         ("peft:\n", "peft:\n\tmethod: lora\n", "(syntax)", 7, "spaces"),
@@ -99,6 +100,14 @@ def test_fault_has_key_line_and_cure(tmp_path, old, new, key, line, cure):
         ("dataset.input_template=Q", "dataset.input_template", "{text}"),
         ("lab={compare: [qlora, dora]}", "lab.compare[1]", "qlora"),
         ("peft={method: full}", None, None),
+        ("head={learning_rate: 1e-3}", "head", "remove the section"),
+        ("dataset.max_length=64", "dataset.max_length", "sft.max_length"),
+        ("dataset.doc_stride=8", "dataset.doc_stride", "remove the key"),
+        ("peft={method: prompt-tuning, init: text}", "peft.init_text", "start from"),
+        ("peft={method: prompt-tuning, init_text: Classify}", "peft.init_text", "init: text"),
+        ("peft={method: adapter, bottleneck: 8, reduction_factor: 4.0}", "peft.reduction_factor", "keep one"),
+        ("peft={method: adalora, init_r: 4, target_r: 8}", "peft.target_r", "lower"),
+        ("peft={method: prefix-tuning, num_virtual_tokens: 0}", "peft.num_virtual_tokens", ""),
         ("nonsense", "nonsense", "key=value"),
     ],
 )
@@ -114,6 +123,28 @@ def test_quantised_base_is_refused_for_full_fine_tuning(tmp_path):
     overrides = ["peft={method: full}", "model.quantization={load_in_4bit: true}"]
     (fault,) = find_faults(write(tmp_path, GOOD), overrides)
     assert fault.key == "model.quantization.load_in_4bit" and "QLoRA" in fault.cure
+
+
+@pytest.mark.parametrize(
+    ("method", "override", "key"),
+    [
+        ("bitfit", "model.quantization={load_in_4bit: true}", "model.quantization.load_in_4bit"),
+        ("adapter", "model.quantization={load_in_8bit: true}", "model.quantization.load_in_8bit"),
+        ("prefix-tuning", "training.gradient_checkpointing=true", "training.gradient_checkpointing"),
+        ("p-tuning-v2", "training.gradient_checkpointing=true", "training.gradient_checkpointing"),
+    ],
+)
+def test_methods_that_do_not_go_with_a_setting_say_why(tmp_path, method, override, key):
+    (fault,) = find_faults(write(tmp_path, GOOD), [f"peft={{method: {method}}}", override])
+    assert fault.key == key and method in fault.message and fault.cure
+    assert not find_faults(write(tmp_path, GOOD), ["peft={method: lora}", override])
+
+
+@pytest.mark.parametrize("task", ["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM"])
+def test_other_tasks_need_no_template_and_no_sft(tmp_path, task):
+    text = GOOD.split("sft:")[0].replace("CAUSAL_LM", task)
+    faults = {fault.key for fault in find_faults(write(tmp_path, text))}
+    assert faults == (set() if task == "SEQ_2_SEQ_LM" else {"dataset.prompt_template"})
 
 
 def test_a_token_is_never_shown(tmp_path):

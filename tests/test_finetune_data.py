@@ -48,7 +48,7 @@ def test_max_words_cuts_only_its_column():
         (MARKER, {"text": "no marker here"}, "marker"),
         (MARKER, {"texts": "x"}, "texts"),
         (TEMPLATE, {"question": "a", "answer": ""}, "empty"),
-        (MARKER, {"messages": [{"role": "user"}]}, "chat messages"),
+        (MARKER, {"messages": [{"role": "user"}]}, "columns are messages"),
     ],
 )
 def test_bad_rows_say_what_is_wrong(chosen, row, word):

@@ -171,7 +171,7 @@ def _kind(folder):
         (lambda folder: (folder / "adapter_config.json").write_text("{"), ["adapter_config.json", "damaged"]),
         (lambda folder: (folder / "adapter_config.json").unlink(), ["adapter_config.json", "peft-labs train"]),
         (_rename, ["no tensor model.layers.7", "trained on"]),
-        (_kind, ["PREFIX_TUNING", "no merge"]),
+        (_kind, ["PREFIX_TUNING", "no merge", "key/value cache"]),
     ],
 )
 def test_bad_adapters_name_file_and_cure(place, tmp_path, damage, words, capsys):

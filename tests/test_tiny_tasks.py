@@ -160,4 +160,6 @@ def test_facts_of_a_story_are_unambiguous():
 def test_a_sample_can_be_printed():
     assert sample("guanaco", 2).count("### Human:") == 2 + 1  # two rows and the description
     assert "instruction:" in sample("alpaca", 1)
-    assert len(sample("corpus", 3).split("\n\n")) == 3
+    assert len(sample("llama", 3).split("\n\n")) == 3
+    assert len(sample("bert", 3).split("\n\n")) == 3
+    assert "ner_tags: 0 O, 1 B-PER" in sample("conll2003", 1)

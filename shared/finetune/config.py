@@ -11,10 +11,11 @@ from pydantic import Field, ValidationError
 
 from shared.finetune.cross_checks import cross_checks
 from shared.finetune.faults import ConfigFaults, Fault, did_you_mean
-from shared.finetune.methods import METHODS, PLANNED
+from shared.finetune.methods import METHODS
 from shared.finetune.schema import (
     DatasetSection,
     EvaluationSection,
+    HeadSection,
     LabSection,
     ModelSection,
     Section,
@@ -42,6 +43,7 @@ class Config(Section):
         default_factory=TrainingSection, description="transformers.TrainingArguments' names and meanings."
     )
     sft: SftSection = Field(default_factory=SftSection, description="TRL's SFTConfig names (CAUSAL_LM only).")
+    head: HeadSection = Field(default_factory=HeadSection, description="The task's new layers.")
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection, description="Generation and metrics.")
     lab: LabSection | None = Field(None, description="What only a lab's notebooks read.")
 
@@ -189,9 +191,6 @@ def _described(path: tuple) -> str:
 
 
 def _method_fault(tag: Any) -> tuple[str, str]:
-    there = ", ".join(METHODS)
-    if tag in PLANNED:
-        return "this method is not there yet", f"choose from: {there}"
     return "there is no such method", did_you_mean(str(tag), [*METHODS])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from shared.finetune.faults import Fault
 from shared.finetune.methods import METHODS
+from shared.finetune.tasks import TASKS
 from shared.finetune.yaml_source import Source
 
 
@@ -19,7 +20,7 @@ def cross_checks(source: Source) -> list[Fault]:
     """
     return [
         fault
-        for check in (_task, _quantization, _precision, _template, _login, _best_model, _lab)
+        for check in (_task, _metric, _method, _quantization, _precision, _template, _login, _best_model, _lab)
         for fault in check(source)
     ]
 
@@ -29,14 +30,67 @@ def _section(source: Source, *path: str) -> dict:
     return found if isinstance(found, dict) else {}
 
 
+TASKS_WITH_HEAD = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
+TASKS_WITH_TEMPLATE = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
+OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
+    "text_columns": ("SEQ_CLS", "TOKEN_CLS"),
+    "label_column": ("SEQ_CLS", "TOKEN_CLS"),
+    "max_length": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM"),
+    "max_target_length": ("SEQ_2_SEQ_LM",),
+    "doc_stride": ("QUESTION_ANS",),
+    "prompt_template": TASKS_WITH_TEMPLATE,
+    "response_field": TASKS_WITH_TEMPLATE,
+    "response_marker": TASKS_WITH_TEMPLATE,
+    "input_template": TASKS_WITH_TEMPLATE,
+    "messages_field": ("CAUSAL_LM",),
+    "train_on": ("CAUSAL_LM",),
+}
+
+
 def _task(source: Source) -> Iterator[Fault]:
     task = source.get(("task_type",), "CAUSAL_LM")
-    if task in ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM"):
-        yield source.fault(("task_type",), "this task is not there yet", "choose from: CAUSAL_LM")
-        if _section(source, "sft"):
-            yield source.fault(
-                ("sft",), f"the section is for CAUSAL_LM, the task is {task}", "remove the section", value=None
-            )
+    if task != "CAUSAL_LM" and _section(source, "sft"):
+        cure = "remove the section; the longest input is dataset.max_length here"
+        yield source.fault(("sft",), f"the section is for CAUSAL_LM, the task is {task}", cure, value=None)
+    if task not in TASKS_WITH_HEAD and _section(source, "head"):
+        yield source.fault(("head",), f"{task} has no new head", "remove the section", value=None)
+    for key, tasks in OWN_KEYS.items():
+        if key in _section(source, "dataset") and task not in tasks:
+            why = f"means nothing for {task}; it is for {', '.join(tasks)}"
+            cure = "use sft.max_length" if (key, task) == ("max_length", "CAUSAL_LM") else "remove the key"
+            yield source.fault(("dataset", key), why, cure)
+    if task == "TOKEN_CLS" and len(_section(source, "dataset").get("text_columns") or [0]) > 1:
+        yield source.fault(("dataset", "text_columns"), "words stand in one column", "name one column")
+
+
+def _metric(source: Source) -> Iterator[Fault]:
+    task, section = source.get(("task_type",), "CAUSAL_LM"), _section(source, "evaluation")
+    for key in ("metric", "tests_field"):
+        if key in section and task != "CAUSAL_LM" and task in TASKS:
+            own = ", ".join(TASKS[task].metrics)
+            yield source.fault(("evaluation", key), f"is for CAUSAL_LM; {task} is scored by {own}", "remove the key")
+    if "tests_field" in section and section.get("metric") != "pass_at_1" and task == "CAUSAL_LM":
+        yield source.fault(("evaluation", "tests_field"), "is not used: metric is not pass_at_1", "remove the key")
+
+
+def _method(source: Source) -> Iterator[Fault]:
+    section = _section(source, "peft")
+    method = METHODS.get(str(section.get("method")))
+    if method and method.no_checkpointing and source.get(("training", "gradient_checkpointing")) is True:
+        yield source.fault(
+            ("training", "gradient_checkpointing"),
+            f"does not go with {method.name}: {method.no_checkpointing}",
+            "write gradient_checkpointing: false; a prefix needs little memory anyway",
+        )
+    if section.get("init") == "text" and not section.get("init_text"):
+        yield source.fault(("peft", "init_text"), "is missing: init is text", "write the text to start from")
+    if section.get("init_text") and section.get("init", "vocab") != "text":
+        yield source.fault(("peft", "init_text"), "is not used: init is not text", "write init: text")
+    if section.get("bottleneck") is not None and "reduction_factor" in section:
+        yield source.fault(("peft", "reduction_factor"), "bottleneck is set too", "keep one of the two")
+    ranks = section.get("init_r", 12), section.get("target_r", 8)
+    if section.get("method") == "adalora" and all(isinstance(one, int) for one in ranks) and ranks[1] > ranks[0]:
+        yield source.fault(("peft", "target_r"), f"is above init_r ({ranks[0]}): ranks only fall", "lower target_r")
 
 
 def _quantization(source: Source) -> Iterator[Fault]:
@@ -45,10 +99,10 @@ def _quantization(source: Source) -> Iterator[Fault]:
     if len(bits) == 2:
         yield source.fault(("model", "quantization", "load_in_8bit"), "4 and 8 bits at once", "keep one of the two")
     method = METHODS.get(str(source.get(("peft", "method"))))
-    if bits and method and method.trains_base:
+    if bits and method and method.no_quantized:
         yield source.fault(
             ("model", "quantization", bits[0]),
-            f"a quantised base can't be trained with method {method.name}: its integer codes have no gradient",
+            f"a quantised base can't be trained with method {method.name}: {method.no_quantized}",
             "use method: lora (QLoRA), or remove model.quantization",
         )
 
@@ -69,7 +123,8 @@ def _precision(source: Source) -> Iterator[Fault]:
 def _template(source: Source) -> Iterator[Fault]:
     data = _section(source, "dataset")
     template, marker = data.get("prompt_template"), data.get("response_marker")
-    if data and not template and not marker:
+    task = source.get(("task_type",), "CAUSAL_LM")
+    if data and not template and not marker and task == "SEQ_2_SEQ_LM":
         yield source.fault(
             ("dataset",),
             "neither prompt_template nor response_marker: what is the prompt?",
@@ -82,6 +137,10 @@ def _template(source: Source) -> Iterator[Fault]:
             "prompt_template is set too",
             "keep prompt_template for data in columns, response_marker for data in one text",
         )
+    for key in ("messages_field", "train_on"):
+        if key in data and (template or marker) and task == "CAUSAL_LM":
+            other = "prompt_template" if template else "response_marker"
+            yield source.fault(("dataset", key), f"is for chats, but {other} makes the prompts", "keep one of the two")
     if isinstance(template, str):
         yield from _placeholders(source, template, data.get("response_field"))
     wrap = data.get("input_template")

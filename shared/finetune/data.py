@@ -1,4 +1,7 @@
-"""Rows from the Hub, from local files, from the tiny world or from the cache; and rows as prompt and completion."""
+"""Rows from the Hub, from local files, from the tiny world or from the cache; and rows as prompt and completion.
+
+A chat's messages are rendered in :mod:`shared.finetune.chats`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
+from shared.finetune.chats import chat_field, chat_pairs, chat_prompt, last_answer, messages_of, plain
 from shared.finetune.faults import did_you_mean
 from shared.finetune.schema import DatasetSection
 
@@ -43,7 +47,9 @@ def load_rows(dataset: DatasetSection, split: str) -> Dataset:
     return rows
 
 
-def to_prompt_completion(rows: Dataset, dataset: DatasetSection) -> Dataset:
+def to_prompt_completion(
+    rows: Dataset, dataset: DatasetSection, tokenizer: Any = None, every_turn: bool = False
+) -> Dataset:
     """Rows as ``prompt`` and ``completion``, the form in which SFTTrainer puts the loss on the completion only.
 
     TRL appends the tokenizer's end-of-text token to each completion, so the model learns to stop.
@@ -51,6 +57,8 @@ def to_prompt_completion(rows: Dataset, dataset: DatasetSection) -> Dataset:
     Args:
         rows: Rows as :func:`load_rows` gives them.
         dataset: The ``dataset:`` section.
+        tokenizer: The tokenizer, whose chat template renders a column of messages; other rows don't need it.
+        every_turn: Whether each of a chat's answers is an example, instead of the last.
 
     Returns:
         A data set with the two text columns ``prompt`` and ``completion``.
@@ -58,31 +66,35 @@ def to_prompt_completion(rows: Dataset, dataset: DatasetSection) -> Dataset:
     Raises:
         DataError: If a column that the template names is not there, or a row can't be split.
     """
-    _check_columns(rows.column_names, dataset)
-    pairs = [_pair(row, dataset, number) for number, row in enumerate(rows, 1)]
+    check_columns(rows.column_names, dataset)
+    pairs = [pair for number, row in enumerate(rows, 1) for pair in _pairs(row, dataset, number, tokenizer, every_turn)]
     from datasets import Dataset
 
     return Dataset.from_dict({"prompt": [p for p, _ in pairs], "completion": [c for _, c in pairs]})
 
 
-def split_row(row: Mapping[str, Any], dataset: DatasetSection) -> tuple[str, str]:
+def split_row(row: Mapping[str, Any], dataset: DatasetSection, tokenizer: Any = None) -> tuple[str, str]:
     """One row as (prompt, completion); see :func:`to_prompt_completion`."""
-    _check_columns(list(row), dataset)
-    return _pair(row, dataset, None)
+    check_columns(list(row), dataset)
+    return _pairs(row, dataset, None, tokenizer)[-1]
 
 
-def prompt_of(row: Mapping[str, Any], dataset: DatasetSection) -> str:
+def prompt_of(row: Mapping[str, Any], dataset: DatasetSection, tokenizer: Any = None) -> str:
     """The prompt of a row that may lack the response, as inference gets them.
 
     Args:
         row: The input's columns. A row with only ``text`` goes through ``input_template`` where that is set.
         dataset: The ``dataset:`` section.
+        tokenizer: As in :func:`to_prompt_completion`.
 
     Raises:
         DataError: If a column that the prompt needs is missing.
     """
     if set(row) == {"text"}:
-        return prompt_of_text(str(row["text"]), dataset)
+        return prompt_of_text(str(row["text"]), dataset, tokenizer)
+    if field := chat_field(dataset):
+        _check_names([field], list(row), "the input")
+        return chat_prompt(messages_of(row, dataset, "the input"), tokenizer, "the input")
     if dataset.prompt_template:
         before, _ = around_response(dataset)
         _check_names(_names(before), list(row), "the input")
@@ -95,8 +107,12 @@ def prompt_of(row: Mapping[str, Any], dataset: DatasetSection) -> str:
     )
 
 
-def prompt_of_text(text: str, dataset: DatasetSection) -> str:
-    """A bare text as a prompt: through ``input_template``, or into the template's only placeholder."""
+def prompt_of_text(text: str, dataset: DatasetSection, tokenizer: Any = None) -> str:
+    """A bare text as a prompt: through ``input_template``, into the template's only placeholder, or as a user's message
+    of a chat (of which ``input_template`` then makes the content)."""
+    if chat_field(dataset):
+        content = (dataset.input_template or "{text}").replace("{text}", text)
+        return chat_prompt([{"role": "user", "content": content}], tokenizer, "the input")
     marker = dataset.response_marker
     if marker and marker in text:
         return text[: text.rindex(marker) + len(marker)]
@@ -119,7 +135,15 @@ def prompt_of_text(text: str, dataset: DatasetSection) -> str:
 
 def response_of(row: Mapping[str, Any], dataset: DatasetSection) -> str:
     """The reference answer of a row, stripped."""
+    check_columns(list(row), dataset)
+    if chat_field(dataset):
+        return last_answer(messages_of(row, dataset, dataset.name), dataset.name).strip()
     return split_row(row, dataset)[1].strip()
+
+
+def reference_of(completion: str, dataset: DatasetSection, tokenizer: Any) -> str:
+    """A completion as a generated answer would look if it were right."""
+    return plain(completion, tokenizer) if chat_field(dataset) else completion.strip()
 
 
 # -- where rows come from ---------------------------------------------------------------------------------------------
@@ -130,7 +154,7 @@ def _load(dataset: DatasetSection, role: str, split: str) -> Dataset:
     if name.startswith("tiny:"):
         from shared.tiny import load_task
 
-        return load_task(name.removeprefix("tiny:"), split)
+        return load_task(name.removeprefix("tiny:"), split, difficulty=dataset.config or "normal")
     if name.startswith("fetched:"):
         from shared.fetch import fetched
 
@@ -242,13 +266,33 @@ def around_response(dataset: DatasetSection) -> tuple[str, str]:
     return before, template[len(before) :]
 
 
-def _check_columns(columns: list[str], dataset: DatasetSection) -> None:
-    if "messages" in columns and not dataset.prompt_template:
+def check_columns(columns: list[str], dataset: DatasetSection) -> None:
+    """Refuse rows that lack what the prompts are made of.
+
+    Args:
+        columns: The names of the rows' columns.
+        dataset: The ``dataset:`` section.
+
+    Raises:
+        DataError: Naming the columns that are there.
+    """
+    field, shown = chat_field(dataset), ", ".join(columns)
+    if field and not dataset.messages_field and field not in columns:
         raise DataError(
-            f"{dataset.name}: chat messages are not supported yet",
-            cure="use a data set with text columns and a prompt_template",
+            f"{dataset.name}: what is the prompt? There is neither dataset.prompt_template nor response_marker, nor a "
+            f"column {field!r} with chats; the columns are {shown}",
+            cure='add prompt_template: "Question: {question}\nAnswer: {answer}" with your columns, or messages_field',
         )
-    needed = _names(dataset.prompt_template) if dataset.prompt_template else [dataset.text_field]
+    if dataset.response_marker and dataset.text_field not in columns and "messages" in columns:
+        raise DataError(
+            f"{dataset.name}: dataset.response_marker splits a text, but the columns are {shown}",
+            cure="remove response_marker: the chat messages then go through the tokenizer's chat template",
+        )
+    if field and dataset.max_words:
+        raise DataError(
+            f"{dataset.name}: dataset.max_words does not cut messages", cure="remove it; set sft.max_length"
+        )
+    needed = [field] if field else _names(dataset.prompt_template or f"{{{dataset.text_field}}}")
     _check_names([*needed, *dataset.max_words], columns, dataset.name)
 
 
@@ -257,6 +301,18 @@ def _check_names(needed: list[str], columns: list[str], where: str) -> None:
         if name not in columns:
             found = f"{where}: there is no column {name!r}; the columns are {', '.join(columns)}"
             raise DataError(found, cure=f"rename the column or the placeholder: {did_you_mean(name, columns)}")
+
+
+def cut_words(text: Any, column: str, dataset: DatasetSection) -> str:
+    """A column's text, cut after its ``max_words``; nothing for a gap."""
+    text = "" if text is None else str(text)
+    words = dataset.max_words.get(column)
+    return text if words is None else " ".join(text.split()[:words])
+
+
+def prompts_of(rows: Dataset, dataset: DatasetSection) -> list[str]:
+    """The rows' prompts; see :func:`prompt_of`."""
+    return [prompt_of(row, dataset) for row in rows]
 
 
 def _cut(row: Mapping[str, Any], dataset: DatasetSection) -> dict[str, Any]:
@@ -268,8 +324,16 @@ def _cut(row: Mapping[str, Any], dataset: DatasetSection) -> dict[str, Any]:
     return cut
 
 
-def _pair(row: Mapping[str, Any], dataset: DatasetSection, number: int | None) -> tuple[str, str]:
+def _pairs(
+    row: Mapping[str, Any], dataset: DatasetSection, number: int | None, tokenizer: Any, every_turn: bool = False
+) -> list[tuple[str, str]]:
     where = f"{dataset.name}, row {number}" if number else dataset.name
+    if chat_field(dataset):
+        return chat_pairs(messages_of(row, dataset, where), tokenizer, where, every_turn)
+    return [_pair(row, dataset, where)]
+
+
+def _pair(row: Mapping[str, Any], dataset: DatasetSection, where: str) -> tuple[str, str]:
     if dataset.prompt_template:
         before, after = around_response(dataset)
         cut = _cut(row, dataset)

@@ -9,12 +9,17 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError, PeftLabsError
+from shared.finetune.chats import chat_field
 from shared.finetune.data import prompt_of, prompt_of_text
 from shared.finetune.schema import DatasetSection
+from shared.finetune.tasks import TASKS
 from shared.quiet import quiet
+
+if TYPE_CHECKING:
+    from shared.finetune.config import Config
 
 INPUTS = (".txt", ".csv", ".jsonl")
 OUTPUTS = (".json", ".jsonl")
@@ -26,21 +31,25 @@ class Item:
 
     Attributes:
         line: Its line in the file, from 1.
-        prompt: The prompt made of it; None for a bad row.
+        prompt: The prompt made of it, for CAUSAL_LM; None for a bad row.
         error: What is wrong with a bad row.
+        row: Its columns, for the other tasks.
     """
 
     line: int
     prompt: str | None
     error: str | None = None
+    row: dict[str, Any] | None = None
 
 
-def read_inputs(file: Path, dataset: DatasetSection) -> list[Item]:
+def read_inputs(file: Path, dataset: DatasetSection, config: Config | None = None, tokenizer: Any = None) -> list[Item]:
     """The prompts of a file, one per line (.txt), row (.csv, with a header) or object (.jsonl).
 
     Args:
         file: The file.
         dataset: The ``dataset:`` section, whose template makes a row a prompt.
+        config: The configuration of a task other than CAUSAL_LM, which takes the rows' columns as they are.
+        tokenizer: For chats: the tokenizer whose template renders them.
 
     Returns:
         One item per input in the file's order; bad rows say what is wrong with them.
@@ -53,7 +62,7 @@ def read_inputs(file: Path, dataset: DatasetSection) -> list[Item]:
     if not file.is_file():
         raise DataError(f"there is no file {file}", cure="check --input_file")
     rows = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}[file.suffix](file)
-    return [_item(line, row, error, dataset) for line, row, error in rows]
+    return [_item(line, row, error, dataset, config, tokenizer) for line, row, error in rows]
 
 
 Row = tuple[int, dict[str, Any] | None, str | None]
@@ -113,11 +122,20 @@ def _csv(file: Path) -> Iterator[Row]:
                 yield line, dict(zip(header, values, strict=True)), None
 
 
-def _item(line: int, row: dict[str, Any] | None, error: str | None, dataset: DatasetSection) -> Item:
+def _item(
+    line: int,
+    row: dict[str, Any] | None,
+    error: str | None,
+    dataset: DatasetSection,
+    config: Config | None = None,
+    tokenizer: Any = None,
+) -> Item:
     if row is None:
         return Item(line, None, error)
     try:
-        return Item(line, prompt_of(row, dataset))
+        if config is not None:
+            return Item(line, None, row=TASKS[config.task_type].input_row(row, config))
+        return Item(line, prompt_of(row, dataset, tokenizer))
     except DataError as fault:
         return Item(line, None, f"{fault.message} ({fault.cure})")
 
@@ -148,6 +166,30 @@ def answer_items(model: Any, tokenizer: Any, items: list[Item], settings: Any, p
         answer = next(found)
         rows.append({"line": item.line, "prompt": item.prompt, "answer": answer.text.strip(), "ended": answer.ended})
     return rows
+
+
+def predict_items(model: Any, tokenizer: Any, items: list[Item], config: Config, progress: Any = None) -> list[dict]:
+    """As :func:`answer_items`, for the other tasks: classes, tags or texts, with the input's columns.
+
+    Args:
+        model: The tuned model.
+        tokenizer: Its tokenizer.
+        items: As :func:`read_inputs` gives them with a configuration.
+        config: The configuration.
+        progress: Called with the number of finished answers.
+    """
+    from datasets import Dataset
+
+    rows = [item.row for item in items if item.row is not None]
+    found = iter(TASKS[config.task_type].predict(model, tokenizer, Dataset.from_list(rows), config, progress))
+    return [
+        {"line": item.line, "error": item.error} if item.row is None else {**item.row, **_answered(item, next(found))}
+        for item in items
+    ]
+
+
+def _answered(item: Item, answer: Any) -> dict[str, Any]:
+    return {"line": item.line, "answer": answer}
 
 
 def write_output(file: Path, rows: list[dict]) -> None:
@@ -183,6 +225,15 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+def _items(args: argparse.Namespace, config: Config, tokenizer: Any) -> list[Item]:
+    causal = config.task_type == "CAUSAL_LM"
+    if args.input_text is None:
+        return read_inputs(args.input_file, config.dataset, None if causal else config, tokenizer)
+    if causal:
+        return [Item(1, prompt_of_text(args.input_text, config.dataset, tokenizer))]
+    return [Item(1, None, row=TASKS[config.task_type].input_row({"text": args.input_text}, config))]
+
+
 def _run(args: argparse.Namespace) -> int:
     from shared.finetune.config import load_config
     from shared.finetune.models import load_tuned
@@ -191,23 +242,28 @@ def _run(args: argparse.Namespace) -> int:
     if args.output_file and args.output_file.suffix not in OUTPUTS:
         raise DataError(f"{args.output_file}: output files are {', '.join(OUTPUTS)}", cure="name it so")
     config = load_config(args.config, args.overrides)
-    if args.input_text is not None:
-        items = [Item(1, prompt_of_text(args.input_text, config.dataset))]
-    else:
-        items = read_inputs(args.input_file, config.dataset)
+    causal = config.task_type == "CAUSAL_LM"
+    # bad inputs are told before the model is loaded, except for chats: the template stands in the tokenizer
+    tuned = load_tuned(config, args.model_path) if causal and chat_field(config.dataset) else None
+    items = _items(args, config, tuned[1] if tuned else None)
     for item in items:
         if item.error:
             print(f"{args.input_file}:{item.line}: {item.error}", file=sys.stderr)
-    model, tokenizer = load_tuned(config, args.model_path)
+    model, tokenizer = tuned or load_tuned(config, args.model_path)
     with bar("answers", total=len(items)) as progress:
-        rows = answer_items(model, tokenizer, items, config.evaluation, progress)
+        rows = (
+            answer_items(model, tokenizer, items, config.evaluation, progress)
+            if causal
+            else predict_items(model, tokenizer, items, config, progress)
+        )
     if args.output_file:
         write_output(args.output_file, rows)
         bad = sum("error" in row for row in rows)
         print(f"{len(rows) - bad} answers, {bad} bad rows, written to {args.output_file}")
     else:
         for row in rows:
-            print(row.get("answer", f"(line {row['line']}: {row.get('error')})"))
+            answer = row.get("answer", f"(line {row['line']}: {row.get('error')})")
+            print(" ".join(answer) if isinstance(answer, list) else answer)
     return 0
 
 

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import ModelError, PeftLabsError
 from shared.finetune.adapters import WEIGHTS, check_adapter
 from shared.finetune.files import new_folder, write_json
+from shared.finetune.merge_whole import merge_whole, merged_outputs, refuse_unmergeable
 from shared.finetune.models import find_weights, resolve
+from shared.finetune.storage import DELTA, describe
 from shared.quiet import quiet
 
 if TYPE_CHECKING:
@@ -80,7 +82,10 @@ class MergeReport:
 def merge(
     config: Config, adapter: str | Path, output: str | Path, dtype: str | None = None, verify: bool | None = None
 ) -> MergeReport:
-    """Merge a LoRA adapter into its base and write a model that loads without peft.
+    """Merge an adapter into its base and write a model that loads without peft.
+
+    LoRA on a language model is merged shard by shard; all else that has a merge with the whole model in memory
+    (:mod:`shared.finetune.merge_whole`), and is always verified.
 
     Args:
         config: The configuration the adapter was trained with; its ``model`` section names the base.
@@ -97,10 +102,13 @@ def merge(
     """
     start = time.perf_counter()
     place = find_weights(Path(adapter))
-    settings = check_adapter(place)
-    _refuse_unmergeable(settings, place)
+    about, delta = describe(place), (place / DELTA).is_file()
+    settings = {} if delta else check_adapter(place)
+    refuse_unmergeable(settings, about, place)
     base = base_folder(config)
     _refuse_quantized(base)
+    if config.task_type != "CAUSAL_LM" or settings.get("peft_type") != "LORA":
+        return _merge_whole(config, place, Path(output), base, dtype or config.model.dtype, start)
     with new_folder(Path(output)) as out:
         patch = _Patch(settings, place, base)
         dtype = dtype or config.model.dtype
@@ -141,21 +149,6 @@ def base_folder(config: Config) -> Path:
             cure="save the base with model.save_pretrained(folder) and name that folder",
         )
     return place
-
-
-def _refuse_unmergeable(settings: dict[str, Any], place: Path) -> None:
-    kind = settings.get("peft_type")
-    if kind != "LORA":
-        raise ModelError(
-            f"{place} is a {kind} adapter, which has no merge here: only LoRA's update is a matrix that "
-            "can be added to a weight",
-            cure="ship the adapter folder beside the base instead",
-        )
-    if settings.get("trainable_token_indices"):
-        raise ModelError(
-            f"{place} trains single token embeddings, which are not merged shard by shard",
-            cure="use peft's merge_and_unload()",
-        )
 
 
 def _refuse_quantized(base: Path) -> None:
@@ -308,15 +301,16 @@ def _merge_shards(base: Path, out: Path, patch: _Patch, dtype: str) -> int:
     return len(files)
 
 
-def _copy_beside(base: Path, adapter: Path, out: Path, dtype: str) -> None:
+def _copy_beside(base: Path, adapter: Path, out: Path, dtype: str, written: tuple[str, ...] = ()) -> None:
     """Take over configuration, generation settings, tokenizer and chat template.
 
-    The adapter's tokenizer wins: training may have changed it (a padding token, a chat template).
+    The adapter's tokenizer wins: training may have changed it (a padding token, a chat template). ``written`` names
+    files that are there already.
     """
     from shared.finetune.train import drop_gguf_copy
 
     own = (adapter / "tokenizer_config.json").is_file()
-    for name in KEPT:
+    for name in (one for one in KEPT if one not in written):
         from_adapter = own and name.startswith(TOKENIZER)
         source = (adapter if from_adapter else base) / name
         if source.is_file():
@@ -349,6 +343,26 @@ def _prove(report: MergeReport, config: Config, adapter: Path, merged: Path) -> 
     report.max_error = float((got - want).abs().max())
     report.relative_error = float((got - want).norm() / want.norm())
     report.adapter_effect = float((plain - want).norm() / want.norm())
+    _refuse_unequal(report)
+
+
+def _merge_whole(config: Config, place: Path, output: Path, base: Path, dtype: str, start: float) -> MergeReport:
+    with new_folder(output) as out:
+        changed, logits = merge_whole(config, place, out, dtype)
+        _copy_beside(base, place, out, dtype, ("config.json",))
+        dtype = "float32" if dtype == "auto" else dtype
+        shards = len(list(out.glob("*.safetensors")))
+        report = MergeReport(changed, shards, dtype, round(time.perf_counter() - start, 2), verified=True)
+        got, want, plain = merged_outputs(config, out), logits["tuned"], logits["base"]
+        report.max_error = float((got - want).abs().max())
+        report.relative_error = float((got - want).norm() / want.norm())
+        report.adapter_effect = float((plain - want).norm() / want.norm())
+        _refuse_unequal(report)
+        write_json(out / "merge.json", asdict(report))
+    return report
+
+
+def _refuse_unequal(report: MergeReport) -> None:
     allowed = TOLERANCE.get(report.dtype, TOLERANCE["bfloat16"])
     if report.relative_error > allowed or report.relative_error > 0.5 * report.adapter_effect:
         raise ModelError(

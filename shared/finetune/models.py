@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
+from shared.finetune.heads import NAMES as HEADS
+from shared.finetune.heads import in_head, lacking
 from shared.finetune.schema import ModelSection, Quantization
+from shared.finetune.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,15 +53,18 @@ def resolve(name: str) -> str:
 
 
 def load_base(
-    config: Config, quantized: bool | None = None, dtype: str | None = None
+    config: Config, quantized: bool | None = None, dtype: str | None = None, labels: Sequence[str] | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The base model of a configuration, frozen or not as it comes, and its tokenizer.
+    """The base model of a configuration, with the head of its task, and its tokenizer.
+
+    A head that the checkpoint does not bring starts at random: set the seed before.
 
     Args:
         config: The configuration.
         quantized: None follows ``model.quantization``; True quantises (to NF4 with double quantisation where the
             section is absent); False loads the plain weights.
         dtype: Number format instead of ``model.dtype``.
+        labels: Names of the classes (SEQ_CLS, TOKEN_CLS); None takes those of the training rows.
 
     Returns:
         The model, on the accelerator where there is one, and the tokenizer with a padding token.
@@ -65,34 +72,47 @@ def load_base(
     Raises:
         ModelError: If it is missing, gated or out of reach; with the cure.
     """
-    section = config.model
+    section, task = config.model, TASKS[config.task_type]
     path = resolve(section.name_or_path)
     quantization = _quantization(section, quantized)
     device = _device(config)
+    if labels is None and task.labels is not None:
+        labels = task.labels(config)
     with hub_errors(section):
-        model = _from_pretrained(path, section, quantization, dtype or section.dtype, device)
+        model = _from_pretrained(path, section, quantization, dtype or section.dtype, device, task, labels)
     if quantization is None:
         model.to(device)
     else:
         exact_4bit_on_cpu(model)
-    tokenizer = load_tokenizer(section, path)
+    tokenizer = load_tokenizer(section, path, words=config.task_type == "TOKEN_CLS")
     accepted = inspect.signature(model.forward).parameters  # a Llama refuses the token_type_ids of some tokenizers
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in accepted]
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    if task.has_head:  # a classifier does not generate; the Trainer would take these over itself, with a notice
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            setattr(model.config, name, getattr(tokenizer, name))
     return model, tokenizer
 
 
-def load_tokenizer(section: ModelSection, path: str | None = None) -> PreTrainedTokenizerBase:
+def load_tokenizer(section: ModelSection, path: str | None = None, words: bool = False) -> PreTrainedTokenizerBase:
     """The base's tokenizer.
 
     A tokenizer without padding token (Llama-2 has none) pads with its end-of-text token: padded places are masked out
     of attention and loss, so the choice has no effect on the numbers.
+
+    Args:
+        section: ``config.model``.
+        path: Where it lies; None finds it.
+        words: Whether it is to read single words: byte-level ones (GPT-2, RoBERTa) then put a blank before each.
     """
     from transformers import AutoTokenizer
 
+    path = path or resolve(section.name_or_path)
     with hub_errors(section):
-        tokenizer = AutoTokenizer.from_pretrained(path or resolve(section.name_or_path), **_hub_arguments(section))
+        tokenizer = AutoTokenizer.from_pretrained(path, **_hub_arguments(section))
+        if words and getattr(tokenizer, "add_prefix_space", None) is False:
+            tokenizer = AutoTokenizer.from_pretrained(path, add_prefix_space=True, **_hub_arguments(section))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -109,26 +129,17 @@ def load_tuned(
         quantized: As in :func:`load_base`.
         dtype: As in :func:`load_base`.
 
+    Returns:
+        The model in eval mode, with its head as it was trained, and the tokenizer.
+
     Raises:
-        ModelError: If the folder holds neither, or the adapter's file is damaged.
+        ModelError: If the folder holds neither, its file is damaged, or it was trained for another task.
     """
     if folder is None:
         return load_base(config, quantized, dtype)
-    place = find_weights(Path(folder))
-    if (place / "adapter_config.json").is_file():
-        from shared.finetune.adapters import check_adapter
+    from shared.finetune.storage import restore
 
-        check_adapter(place)
-        model, tokenizer = load_base(config, quantized, dtype)
-        from peft import PeftModel
-
-        with warnings.catch_warnings():
-            # peft asks the base's config for its vocabulary size and warns when the base is no Hub id
-            warnings.filterwarnings("ignore", message="Could not find a config file")
-            model = PeftModel.from_pretrained(model, str(place))
-        return model.eval(), tokenizer
-    moved = config.changed(model={"name_or_path": str(place), "revision": None})
-    return load_base(moved, quantized, dtype)
+    return restore(config, find_weights(Path(folder)), quantized, dtype)
 
 
 def find_weights(folder: Path) -> Path:
@@ -138,7 +149,7 @@ def find_weights(folder: Path) -> Path:
         ModelError: If there is none.
     """
     for place in (folder, folder / "adapter", folder / "model"):
-        if (place / "adapter_config.json").is_file() or (place / "config.json").is_file():
+        if any((place / name).is_file() for name in ("adapter_config.json", "delta.safetensors", "config.json")):
             return place
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}", cure="train first: peft-labs train --config …")
@@ -148,14 +159,19 @@ def find_weights(folder: Path) -> Path:
     )
 
 
-def bits_and_bytes(section: Quantization) -> Any:
-    """transformers' BitsAndBytesConfig of a ``model.quantization`` section."""
+def bits_and_bytes(section: Quantization, kept: Sequence[str] | None = None) -> Any:
+    """transformers' BitsAndBytesConfig of a ``model.quantization`` section.
+
+    Args:
+        section: The section.
+        kept: Modules that stay as they are; None: transformers' own choice, the output layer.
+    """
     import torch
     from transformers import BitsAndBytesConfig
 
     values = section.model_dump()
     values["bnb_4bit_compute_dtype"] = getattr(torch, values["bnb_4bit_compute_dtype"])
-    return BitsAndBytesConfig(**values)
+    return BitsAndBytesConfig(**values, llm_int8_skip_modules=list(kept) if kept else None)
 
 
 def exact_4bit_on_cpu(model: Any) -> Any:
@@ -187,22 +203,61 @@ def _quantization(section: ModelSection, quantized: bool | None) -> Quantization
 
 
 def _from_pretrained(
-    path: str, section: ModelSection, quantization: Quantization | None, dtype: str, device: str
+    path: str,
+    section: ModelSection,
+    quantization: Quantization | None,
+    dtype: str,
+    device: str,
+    task: Task,
+    labels: Sequence[str] | None,
 ) -> Any:
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
 
     extra: dict[str, Any] = {}
     if section.attn_implementation:
         extra["attn_implementation"] = section.attn_implementation
     if quantization is not None:
         _need_bitsandbytes()
-        extra["quantization_config"] = bits_and_bytes(quantization)
+        # a head is trained in full: it must not be stored in integer codes
+        kept = [*HEADS, "pooler"] if task.has_head else None
+        extra["quantization_config"] = bits_and_bytes(quantization, kept)
         extra["device_map"] = {"": device}
+    if labels is not None:
+        extra["id2label"] = dict(enumerate(labels))
+        extra["label2id"] = {name: number for number, name in enumerate(labels)}
     number = dtype if dtype == "auto" else getattr(torch, dtype)
-    return AutoModelForCausalLM.from_pretrained(
-        path, dtype=number, use_safetensors=True, **extra, **_hub_arguments(section)
-    )
+    kind = getattr(transformers, task.auto_class)
+    arguments = {"dtype": number, "use_safetensors": True, **extra, **_hub_arguments(section)}
+    if not task.has_head:
+        return kind.from_pretrained(path, **arguments)
+    with _no_warnings():  # that the head is new is no news
+        model, report = kind.from_pretrained(path, output_loading_info=True, **arguments)
+    _refuse_holes(report["missing_keys"], section)
+    model.fresh_modules = lacking(report["missing_keys"])
+    return model
+
+
+def _refuse_holes(missing: Sequence[str], section: ModelSection) -> None:
+    """A checkpoint may lack the head and the pooler before it, and nothing else."""
+    holes = [name for name in missing if not in_head(name, (*HEADS, "pooler"))]
+    if holes:
+        raise ModelError(
+            f"{section.name_or_path} lacks {len(holes)} weights of this architecture, {holes[0]} among them",
+            cure="check model.name_or_path: the weights belong to another model, or the file is cut off",
+        )
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _hub_arguments(section: ModelSection) -> dict[str, Any]:

@@ -67,7 +67,11 @@ class DatasetSection(Section):
         description="tiny:<task>, fetched:<name>, a local .jsonl/.csv/.parquet file or a folder with "
         "one file per split, or a Hub id."
     )
-    config: str | None = Field(None, description="The Hub data set's configuration (for example main for gsm8k).")
+    config: str | None = Field(
+        None,
+        description="The Hub data set's configuration (for example main for gsm8k); for tiny:<task> the difficulty "
+        "(easy, normal, hard).",
+    )
     revision: str | None = Field(None, description="Hub branch, tag or commit; null is the main branch.")
     train_split: str = Field("train", description="Split to train on.")
     eval_split: str = Field("validation", description="Split for the loss during training.")
@@ -99,9 +103,39 @@ class DatasetSection(Section):
         "last occurrence of this marker, the response follows.",
     )
     text_field: str = Field("text", description="The text column that response_marker splits.")
+    messages_field: str | None = Field(
+        None,
+        description="CAUSAL_LM: the column with chats, lists of messages with role and content, which the tokenizer's "
+        "chat template renders; null: messages, where there is neither prompt_template nor response_marker.",
+    )
+    train_on: Literal["last", "all"] = Field(
+        "last", description="Chats: learn the assistant's last turn only, or each turn as an example of its own."
+    )
     input_template: str | None = Field(
         None,
         description="How inference wraps a bare text into a prompt, with {text}; null: derived from prompt_template.",
+    )
+    text_columns: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=2,
+        description="SEQ_CLS: the column with the text, or the two with a pair; TOKEN_CLS: the one with the words. "
+        "null: known from public data sets (sentence1 and sentence2, premise and hypothesis, sentence, text, tokens).",
+    )
+    label_column: str | None = Field(
+        None, description="SEQ_CLS, TOKEN_CLS: the column with the labels; null: label, or ner_tags."
+    )
+    max_length: int | None = Field(
+        None,
+        ge=8,
+        description="Longest input [tokens], for all tasks but CAUSAL_LM (there: sft.max_length); the rest is cut off. "
+        "null: 512, or what the model has positions for.",
+    )
+    max_target_length: int = Field(
+        128, ge=2, description="SEQ_2_SEQ_LM: longest reference [tokens]; the rest is cut off."
+    )
+    doc_stride: int = Field(
+        64, ge=1, description="QUESTION_ANS: overlap of the windows that a long context is read in [tokens]."
     )
 
 
@@ -134,6 +168,13 @@ class SftSection(Section):
 class EvaluationSection(Section):
     """``evaluation:``: how answers are generated and judged."""
 
+    metric: Literal["exact_match", "final_number", "pass_at_1"] = Field(
+        "exact_match",
+        description="CAUSAL_LM: which answers are right. exact_match: the reference's text; final_number: its number "
+        "(behind ####, else behind 'The answer is', else the last one); pass_at_1: the last ```python block passes the "
+        "row's tests, run on this machine.",
+    )
+    tests_field: str = Field("tests", description="pass_at_1: the column with the tests, Python that fails by assert.")
     max_new_tokens: int = Field(64, ge=1, description="Longest answer [tokens].")
     batch_size: int = Field(64, ge=1, description="Prompts generated at once.")
     rows: int | None = Field(200, ge=1, description="Rows of the test split that are answered; null: all.")
@@ -142,6 +183,17 @@ class EvaluationSection(Section):
         None,
         description="An answer has the right format when it ended by itself and "
         "this regular expression matches all of it; null: it ended by itself.",
+    )
+
+
+class HeadSection(Section):
+    """``head:``: the new layers that a task puts on the base (not for CAUSAL_LM and SEQ_2_SEQ_LM, which have none)."""
+
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Learning rate of the head where it differs from training.learning_rate: prompts want rates near "
+        "0.3, at which a head diverges.",
     )
 
 

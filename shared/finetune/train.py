@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import PeftLabsError
 from shared.finetune.methods import METHODS
+from shared.finetune.storage import kind_of, save_peft, store
+from shared.finetune.tasks import TASKS, main_metric, score_names
 from shared.quiet import quiet
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-    from transformers import TrainerCallback
+    from transformers import TrainerCallback, TrainingArguments
     from trl import SFTConfig
 
     from shared.finetune.config import Config
+    from shared.finetune.task_trainer import TaskTrainer
     from shared.finetune.trainer import AnswerLossTrainer
 
 # Where SFTConfig's defaults differ from TrainingArguments', `training:` means TrainingArguments'
@@ -40,7 +43,7 @@ class TrainResult:
 
     metrics: dict[str, Any]
     history: list[dict[str, Any]]
-    trainer: AnswerLossTrainer
+    trainer: AnswerLossTrainer | TaskTrainer
     path: Path | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -59,14 +62,33 @@ def sft_arguments(config: Config, output_dir: str | Path, seed: int = 0) -> SFTC
     """
     from trl import SFTConfig
 
+    _no_telemetry()
+    own = {name: getattr(config.training, name) for name in OWN_DEFAULTS}
+    return SFTConfig(**{**own, **_training_values(config, output_dir, seed)}, **config.sft.model_dump())
+
+
+def task_arguments(config: Config, output_dir: str | Path, seed: int = 0) -> TrainingArguments:
+    """As :func:`sft_arguments`, for the tasks that transformers' Trainer trains."""
+    from transformers import TrainingArguments
+
+    values = _training_values(config, output_dir, seed)
+    # the rows are tokenised already, and peft's wrappers hide from the Trainer what the labels are called
+    return TrainingArguments(
+        **{
+            **values,
+            "remove_unused_columns": False,
+            "label_names": list(TASKS[config.task_type].label_names),
+        }
+    )
+
+
+def _training_values(config: Config, output_dir: str | Path, seed: int) -> dict[str, Any]:
     from shared.finetune.precision import choose_precision
 
-    _no_telemetry()
-    training = config.training
-    values = {name: getattr(training, name) for name in OWN_DEFAULTS} | training.model_dump(exclude_unset=True)
+    values = config.training.model_dump(exclude_unset=True)
     precision = choose_precision(config).value
     cpu = _on_cpu(config)
-    values |= {
+    return values | {
         "output_dir": str(output_dir),
         "seed": seed,
         "data_seed": values.get("data_seed"),
@@ -76,12 +98,12 @@ def sft_arguments(config: Config, output_dir: str | Path, seed: int = 0) -> SFTC
         "report_to": values.get("report_to") or "none",
         "dataloader_pin_memory": values.get("dataloader_pin_memory", not cpu),
     }
-    return SFTConfig(**values, **config.sft.model_dump())
 
 
-def peft_config(config: Config) -> PeftConfig | None:
-    """peft's configuration of the ``peft:`` section; None for full fine-tuning."""
-    return METHODS[config.peft.method].peft_config(config.peft)
+def peft_config(config: Config, model: Any) -> PeftConfig | None:
+    """peft's configuration of the ``peft:`` section for a base; None for methods that are not peft's."""
+    make = METHODS[config.peft.method].peft_config
+    return make(config.peft, model, config.task_type) if make else None
 
 
 def build_trainer(
@@ -107,20 +129,73 @@ def build_trainer(
     """
     from shared.finetune.trainer import AnswerLossTrainer
 
-    if getattr(model, "is_quantized", False):
-        from peft import prepare_model_for_kbit_training
-
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=args.gradient_checkpointing)
-    trainer = AnswerLossTrainer(
+    method = METHODS[config.peft.method]
+    model = _prepared(model, args)
+    if method.peft_config is None:
+        model = method.apply(model, config.peft, config.task_type)
+    else:  # TRL puts the adapter on, after it has set the seed
+        method.check(model, config.peft, config.task_type)
+    return AnswerLossTrainer(
         model=model,
         args=args,
         train_dataset=train_rows,
         eval_dataset=eval_rows,
         processing_class=tokenizer,
-        peft_config=peft_config(config),
-        callbacks=list(callbacks),
+        peft_config=peft_config(config, model),
+        callbacks=[*_own_callbacks(config), *callbacks],
     )
-    return trainer
+
+
+def build_task_trainer(
+    config: Config,
+    model: Any,
+    tokenizer: Any,
+    train_rows: Any,
+    eval_rows: Any,
+    args: TrainingArguments,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> TaskTrainer:
+    """As :func:`build_trainer`, for the tasks that transformers' Trainer trains.
+
+    Args:
+        config: The configuration.
+        model: The base as :func:`shared.finetune.models.load_base` gives it; the method is applied here.
+        tokenizer: Its tokenizer.
+        train_rows: Raw rows, with the data set's own columns.
+        eval_rows: The same, or None.
+        args: As :func:`task_arguments` makes them.
+        callbacks: Further callbacks.
+    """
+    from shared.finetune.task_trainer import TaskTrainer
+    from shared.finetune.tasks.batches import collator
+
+    task = TASKS[config.task_type]
+    train, held = (rows and task.features(rows, tokenizer, config, model) for rows in (train_rows, eval_rows))
+    model = METHODS[config.peft.method].apply(_prepared(model, args), config.peft, config.task_type)
+    return TaskTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=held,
+        processing_class=tokenizer,
+        data_collator=collator(tokenizer),
+        callbacks=[*_own_callbacks(config), *callbacks],
+        head_learning_rate=config.head.learning_rate,
+    )
+
+
+def _prepared(model: Any, args: TrainingArguments) -> Any:
+    if not getattr(model, "is_quantized", False):
+        return model
+    from peft import prepare_model_for_kbit_training
+
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=args.gradient_checkpointing)
+
+
+def _own_callbacks(config: Config) -> list[TrainerCallback]:
+    """What the method has to do between the steps."""
+    make = METHODS[config.peft.method].callback
+    return [make(config.peft)] if make else []
 
 
 def run(
@@ -150,19 +225,15 @@ def run(
     """
     from transformers import set_seed
 
-    from shared.finetune.data import load_rows, to_prompt_completion
-    from shared.finetune.evaluate import evaluate_rows
+    from shared.finetune.evaluate import check_references, evaluate_rows
     from shared.finetune.models import load_base
 
+    if score:
+        check_references(config)
     seed = _seed(config, seed)
     set_seed(seed)
     model, tokenizer = load_base(config)
-    train_rows = to_prompt_completion(load_rows(config.dataset, "train"), config.dataset)
-    args = sft_arguments(config, checkpoints, seed)
-    eval_rows = None
-    if args.eval_strategy != "no":
-        eval_rows = to_prompt_completion(load_rows(config.dataset, "eval"), config.dataset)
-    trainer = build_trainer(config, model, tokenizer, train_rows, eval_rows, args, callbacks)
+    trainer = _trainer(config, model, tokenizer, checkpoints, seed, callbacks)
     start = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     metrics = {
@@ -175,9 +246,32 @@ def run(
     result = TrainResult(metrics, trainer.state.log_history, trainer)
     if score and trainer.accelerator.is_main_process:
         scores = evaluate_rows(trainer.model, tokenizer, config, "test", progress)
-        metrics |= {name: scores[name] for name in ("exact_match", "format", "n")}
+        metrics |= {name: scores[name] for name in (*score_names(config), "n")} | {"main_metric": main_metric(config)}
         result.notes = scores["answers"]
     return result
+
+
+def _trainer(
+    config: Config,
+    model: Any,
+    tokenizer: Any,
+    checkpoints: str | Path,
+    seed: int,
+    callbacks: Sequence[TrainerCallback],
+) -> AnswerLossTrainer | TaskTrainer:
+    """The task's trainer with the rows of the configuration."""
+    from shared.finetune.data import load_rows, to_prompt_completion
+
+    causal = config.task_type == "CAUSAL_LM"
+    args = (sft_arguments if causal else task_arguments)(config, checkpoints, seed)
+    splits = ["train", "eval"] if args.eval_strategy != "no" else ["train"]
+    rows = [load_rows(config.dataset, split) for split in splits]
+    if causal:
+        every = config.dataset.train_on == "all"
+        rows = [to_prompt_completion(one, config.dataset, tokenizer, every) for one in rows]
+    train_rows, eval_rows = (*rows, None)[:2]
+    build = build_trainer if causal else build_task_trainer
+    return build(config, model, tokenizer, train_rows, eval_rows, args, callbacks)
 
 
 def count(model: Any) -> dict[str, int]:
@@ -200,8 +294,8 @@ def save(result: TrainResult, config: Config, out: Path) -> None:
 
     tokenizer = result.trainer.processing_class
     model = result.trainer.accelerator.unwrap_model(result.trainer.model)
-    weights = out / ("adapter" if hasattr(model, "peft_config") else "model")
-    save_weights(model, weights)
+    weights = out / kind_of(config)
+    store(model, weights, config)
     tokenizer.save_pretrained(weights)
     drop_gguf_copy(weights)
     write_text(out / "config.yaml", config.to_yaml())
@@ -212,20 +306,12 @@ def save(result: TrainResult, config: Config, out: Path) -> None:
 
 
 def save_weights(model: Any, folder: Path) -> None:
-    """Save an adapter or a whole model as safetensors, offline: peft's question to the Hub is answered here.
-
-    On saving, peft looks up the base's vocabulary size on the Hub to see whether embeddings were resized, and warns
-    when it can't. Embeddings are saved when an adapter trains them, and never otherwise.
-    """
+    """Save an adapter of peft's or a whole model as safetensors, offline; :func:`shared.finetune.storage.store` saves
+    what any method trained."""
     if hasattr(model, "peft_config"):
-        trained = any(
-            key in str(getattr(one, "target_modules", "")) + str(getattr(one, "modules_to_save", ""))
-            for one in model.peft_config.values()
-            for key in ("embed", "lm_head", "wte")
-        )
-        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=trained)
-        return
-    model.save_pretrained(folder, safe_serialization=True)
+        save_peft(model, folder)
+    else:
+        model.save_pretrained(folder, safe_serialization=True)
 
 
 def drop_gguf_copy(folder: Path) -> None:
@@ -327,8 +413,10 @@ def _summary(result: TrainResult) -> str:
         f"{found['steps']} steps in {found['seconds']:.0f} s; {found['trainable']:,} of {found['total']:,} "
         f"parameters trained ({share:.2%})"
     )
-    if "exact_match" in found:
-        text += f"\nexact match {found['exact_match']:.1%}, right format {found['format']:.1%} (n={found['n']})"
+    if "n" in found:
+        from shared.finetune.evaluate import scores_text
+
+        text += f"\n{scores_text(found)}"
     return f"{text}\nwritten to {result.path}"
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
+from shared.finetune.task_trainer import Careful
 
-class AnswerLossTrainer(SFTTrainer):
+
+class AnswerLossTrainer(Careful, SFTTrainer):
     """SFTTrainer whose output head is computed at the positions that predict an answer's token only.
 
     The loss is the same number: the mean negative log-likelihood over the answers' tokens of the whole (accumulated)
@@ -43,24 +45,11 @@ class AnswerLossTrainer(SFTTrainer):
             return False, "loss_type, label smoothing or a router loss needs TRL's own path"
         if getattr(getattr(self.model, "active_peft_config", None), "is_prompt_learning", False):
             return False, "virtual tokens shift the positions"
+        if getattr(getattr(self.model, "active_peft_config", None), "peft_type", None) == "ADALORA":
+            return False, "AdaLoRA adds its penalty to the model's own loss"
         if "logits_to_keep" not in inspect.signature(type(base).forward).parameters:
             return False, f"{type(base).__name__} can't restrict its output head"
         return True, "the output head is computed at the answers' positions only"
-
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Train; afterwards the model computes in its own number format again.
-
-        For mixed precision accelerate wraps the model's forward and leaves the wrapper on: logits taken from the
-        trained model would be bfloat16 ones, and the same adapter loaded in a fresh process would not reproduce them.
-        """
-        plain = self.model.__dict__.get("forward")
-        try:
-            return super().train(*args, **kwargs)
-        finally:
-            self.model.__dict__.pop("_original_forward", None)
-            self.model.__dict__.pop("forward", None)
-            if plain is not None:
-                self.model.forward = plain
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

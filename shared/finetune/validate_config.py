@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import PeftLabsError
+from shared.errors import DataError, ModelError, PeftLabsError
 from shared.finetune.config import Config, load_config
 from shared.finetune.faults import ConfigFaults, Fault
 from shared.finetune.methods import METHODS
+from shared.finetune.tasks import TASKS
 from shared.finetune.yaml_source import read_source
 from shared.paths import repo_root
 from shared.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PretrainedConfig
 
 GB = 1e9
+CLASSES = {"SEQ_CLS": 2, "TOKEN_CLS": 9}  # what an estimate takes for a head: the data are not read for it
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Conf
         config = load_config(file, overrides or [])
     except ConfigFaults as error:
         return None, list(error.faults)
-    faults = _target_faults(config, file)
+    faults = [*_target_faults(config, file), *_method_faults(config, file), *_data_faults(config, file)]
     return (None if faults else config), faults
 
 
@@ -82,7 +86,7 @@ def meta_model(config: Config) -> tuple[torch.nn.Module, str] | None:
         The model and where its shapes come from, or None where no description is at hand.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
 
     from shared.finetune.models import resolve
 
@@ -91,10 +95,18 @@ def meta_model(config: Config) -> tuple[torch.nn.Module, str] | None:
         folder = resolve(name)
     except PeftLabsError:
         return None
-    if not Path(folder).is_dir():
-        return _reference(name)
+    about, source = None, "its config.json"
+    if Path(folder).is_dir():
+        about = transformers.AutoConfig.from_pretrained(folder)
+    elif found := _reference(name):
+        about, source = found
+    if about is None:
+        return None
+    classes = CLASSES.get(config.task_type)
+    if classes:
+        about.num_labels, source = classes, f"{source}, with a head for {classes} classes"
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)), "its config.json"
+        return getattr(transformers, TASKS[config.task_type].auto_class).from_config(about), source
 
 
 def estimate(config: Config) -> Estimate | None:
@@ -107,31 +119,67 @@ def estimate(config: Config) -> Estimate | None:
     model, source = found
     base = sum(parameter.numel() for parameter in model.parameters())
     linear = sum(rows * columns for rows, columns in linear_shapes(model).values())
-    method = METHODS[config.peft.method]
-    wrapped = _wrapped(model, method.peft_config(config.peft))
-    counts = count(wrapped)
+    counts = count(_tuned(model, config))
     return Estimate(
         counts.trainable, counts.total, _gigabytes(config, base, linear, counts.trainable), _steps(config), source
     )
 
 
-def _reference(name: str) -> tuple[torch.nn.Module, str] | None:
-    """A well-known architecture that the package describes itself."""
-    from shared.parameters import reference_model
+def _reference(name: str) -> tuple[PretrainedConfig, str] | None:
+    """The configuration of a well-known architecture that the package describes itself."""
+    from shared.parameters import ARCHITECTURES, reference_model
 
     if name.lower() in ("meta-llama/llama-2-7b-hf", "meta-llama/llama-2-7b-chat-hf", "huggyllama/llama-7b"):
-        return reference_model("Llama-2-7b"), "Llama-2-7B's published shapes"
-    return None
+        return reference_model("Llama-2-7b").config, "Llama-2-7B's published shapes"
+    short = name.rsplit("/", 1)[-1]
+    return (reference_model(short).config, f"{short}'s published shapes") if short in ARCHITECTURES else None
 
 
-def _wrapped(model: Any, peft_config: Any) -> Any:
-    if peft_config is None:
-        return model
+def _tuned(model: Any, config: Config) -> Any:
+    """The base with the method applied, on the meta device."""
     import torch
-    from peft import get_peft_model
 
+    section = config.peft
+    if getattr(section, "init", None) == "text":  # would need the tokenizer; the shapes are the same
+        section = section.model_copy(update={"init": "random", "init_text": None})
     with torch.device("meta"):
-        return get_peft_model(model, peft_config)
+        return METHODS[section.method].apply(model, section, config.task_type)
+
+
+def _method_faults(config: Config, file: str | Path) -> list[Fault]:
+    """A method that this architecture or task does not allow."""
+    found = meta_model(config)
+    if found is None:
+        return []
+    try:
+        METHODS[config.peft.method].check(found[0], config.peft, config.task_type)
+    except ModelError as error:
+        return [read_source(file).fault(("peft", "method"), error.message, error.cure, config.peft.method)]
+    return []
+
+
+def _data_faults(config: Config, file: str | Path) -> list[Fault]:
+    """What a chat's prompts or programs' tests need and the data lack, where these are on this machine."""
+    from shared.finetune.chats import chat_field
+    from shared.finetune.data import check_columns, load_rows
+    from shared.finetune.metrics.answers import tests_of
+
+    checks: list[tuple[tuple, Callable[[Any], Any]]] = []
+    if config.task_type == "CAUSAL_LM" and chat_field(config.dataset):
+        checks.append((("dataset",), lambda rows: check_columns(rows.column_names, config.dataset)))
+    if config.evaluation.metric == "pass_at_1":
+        checks.append((("evaluation", "tests_field"), lambda rows: tests_of(rows, config)))
+    name, faults = config.dataset.name, []
+    if not checks or not (name.startswith("tiny:") or Path(name).expanduser().exists()):
+        return []
+    rows: Any = None
+    for path, check in checks:
+        try:
+            rows = rows or load_rows(config.dataset, "test")
+            check(rows)
+        except DataError as error:
+            faults.append(read_source(file).fault(path, error.message, error.cure, value=None))
+    return faults
 
 
 def _gigabytes(config: Config, base: int, linear: int, trainable: int) -> dict[str, float]:

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.tiny.tasks import TASKS
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -122,15 +124,16 @@ def _course(log: list[dict], columns: dict[str, str]) -> str:
 
 
 def _gates(name: str, sha256: str) -> str:
-    from shared.tiny.gates import table
+    from shared.tiny.gates_report import table
 
     file = HERE / "gates.json"
     if not file.is_file():
         return "Not measured yet: `python -m shared.tiny.gates`."
     found = json.loads(file.read_text(encoding="utf8"))
-    if found["sha256"] != sha256:
+    if found["sha256"].get(name) != sha256:
         return "Not measured yet for these weights: `python -m shared.tiny.gates`."
     return (
         f"Measured by `{found['command']}` with seeds {found['seeds']} on a {found['machine']}; data "
-        f"`{found['data']}`; mean ± standard deviation over the seeds.\n\n{table(found['results'])}"
+        f"`{found['data']}`; mean ± standard deviation over the seeds.\n\n"
+        + table([r for r in found["results"] if TASKS[r["task"]].model == name])
     )

@@ -42,7 +42,22 @@ def rows(
     Returns:
         Token ids and a mask of the tokens that begin a word which the context determines, both [count, length].
     """
-    ids, marked, texts = [], [], documents(seed, dense, quizzes)
+    return pack(tokenizer, documents(seed, dense, quizzes), count, length)
+
+
+def pack(tokenizer, texts: Iterator[str], count: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pack marked documents into rows of equal length, as :func:`rows` does.
+
+    Args:
+        tokenizer: Fast tokenizer with an end token.
+        texts: Endless marked documents.
+        count: Number of rows.
+        length: Tokens of a row.
+
+    Returns:
+        Token ids and the mask of the tokens that begin a marked word, both [count, length].
+    """
+    ids, marked = [], []
     while len(ids) < count:
         batch = [unmark(next(texts)) for _ in range(1024)]
         encoded = tokenizer([text for text, _ in batch], return_offsets_mapping=True)

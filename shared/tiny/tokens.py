@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -24,13 +25,23 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> PreTrainedTokenizerFast:
-    """Train the byte-level BPE tokenizer on 20,000 documents.
+def train_tokenizer(
+    seed: int,
+    vocab_size: int,
+    max_length: int,
+    texts: Iterable[str] | None = None,
+    words: Regex = WORDS,
+    chat_template: str = CHAT_TEMPLATE,
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer, by default on 20,000 documents of the stories.
 
     Args:
         seed: Seed of the text.
         vocab_size: Pieces at most, the 256 bytes and 2 special ones included.
         max_length: Context length to declare [tokens].
+        texts: Other text, without marks.
+        words: What the text is cut into before pieces are formed.
+        chat_template: How a chat becomes text.
 
     Returns:
         A fast tokenizer that adds nothing by itself; the end token parts documents and also serves as the begin
@@ -38,7 +49,7 @@ def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> PreTrainedTo
     """
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(WORDS, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [pre_tokenizers.Split(words, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -47,8 +58,10 @@ def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> PreTrainedTo
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = [unmark(text)[0] for text in islice(documents(seed), 20_000)]
-    core.train_from_iterator([*texts, *list(HEADINGS + NOTICES) * 20], trainer)
+    if texts is None:
+        stories = [unmark(text)[0] for text in islice(documents(seed), 20_000)]
+        texts = [*stories, *list(HEADINGS + NOTICES) * 20]
+    core.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=END,
@@ -58,7 +71,7 @@ def train_tokenizer(seed: int, vocab_size: int, max_length: int) -> PreTrainedTo
         model_max_length=max_length,
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=chat_template,
     )
 
 

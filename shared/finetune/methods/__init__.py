@@ -14,8 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-# Named in the design, built by later issues: asking for one of these is told from a slip of the pen.
-PLANNED = ("adalora", "ia3", "prompt-tuning", "prefix-tuning", "p-tuning", "p-tuning-v2", "bitfit", "adapter")
+from shared.errors import ModelError
 
 
 class PeftSection(BaseModel):
@@ -26,21 +25,72 @@ class PeftSection(BaseModel):
 
 @dataclass(frozen=True)
 class Method:
-    """One fine-tuning method.
+    """One fine-tuning method: either a configuration of peft's, or a change of the model itself.
 
     Attributes:
         name: As written in ``peft.method``.
         section: Its part of the schema.
-        peft_config: Makes peft's configuration from the section; returns None where nothing is wrapped.
-        mergeable: Whether its weights can be folded into the base.
-        trains_base: Whether it changes the base's own weights (then the base can't be a quantised one).
+        learning_rate: Where to start [1]; the methods differ by four orders of magnitude.
+        peft_config: (section, model, task_type) -> peft's configuration; None where peft is not used.
+        change: (section, model, task_type) -> None; freezes, unfreezes or extends the model in place.
+        refuse: (section, model, task_type) -> (what is wrong, cure) for a model that it can't tune, else None.
+        no_merge: Why its weights can't be folded into the base; empty where they can.
+        no_quantized: Why the base can't be a quantised one; empty where it can.
+        no_checkpointing: Why gradient checkpointing can't be used; empty where it can.
+        trains_base: Whether it changes every weight of the base.
+        callback: section -> a Trainer callback that the method needs while it trains.
     """
 
     name: str
     section: type[PeftSection]
-    peft_config: Callable[[Any], Any]
-    mergeable: bool
+    learning_rate: float
+    peft_config: Callable[[Any, Any, str], Any] | None = None
+    change: Callable[[Any, Any, str], None] | None = None
+    refuse: Callable[[Any, Any, str], tuple[str, str] | None] | None = None
+    no_merge: str = ""
+    no_quantized: str = ""
+    no_checkpointing: str = ""
     trains_base: bool = False
+    callback: Callable[[Any], Any] | None = None
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether its weights can be folded into the base."""
+        return not self.no_merge
+
+    def check(self, model: Any, section: PeftSection, task_type: str) -> None:
+        """Refuse a model that the method can't tune.
+
+        Raises:
+            ModelError: With the reason and the cure.
+        """
+        found = self.refuse(section, model, task_type) if self.refuse else None
+        if found:
+            raise ModelError(f"{self.name} on {type(model).__name__}: {found[0]}", cure=found[1])
+
+    def apply(self, model: Any, section: PeftSection, task_type: str) -> Any:
+        """Make a base the model to train: what is to be trained (the task's head too) requires gradients.
+
+        Args:
+            model: The base as :func:`shared.finetune.models.load_base` gives it; changed in place.
+            section: ``config.peft``.
+            task_type: ``config.task_type``.
+
+        Returns:
+            The model to train; peft's wrapper of it for the methods that peft has.
+
+        Raises:
+            ModelError: If the method can't tune this architecture.
+        """
+        self.check(model, section, task_type)
+        if self.peft_config is None:
+            if self.change:
+                self.change(section, model, task_type)
+            return model
+        from shared.finetune.peft_models import wrap
+
+        pool = getattr(section, "pool", "cls")
+        return wrap(model, self.peft_config(section, model, task_type), task_type, pool)
 
 
 def _discover() -> dict[str, Method]:

@@ -13,4 +13,11 @@ class FullSection(PeftSection):
     method: Literal["full"]
 
 
-METHOD = Method("full", FullSection, peft_config=lambda section: None, mergeable=False, trains_base=True)
+METHOD = Method(
+    "full",
+    FullSection,
+    learning_rate=2e-5,
+    no_merge="full fine-tuning changed the weights themselves: its model/ folder is the merged model already",
+    no_quantized="its integer codes have no gradient",
+    trains_base=True,
+)

@@ -5,7 +5,7 @@ With a 4-bit base (``model.quantization``) the same section is QLoRA (Dettmers e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -69,19 +69,21 @@ class LoraSection(PeftSection):
     )
 
 
-def lora_config(section: LoraSection) -> LoraConfig:
+def lora_config(section: LoraSection, model: Any = None, task_type: str = "CAUSAL_LM") -> LoraConfig:
     """peft's configuration of this section.
 
     Args:
         section: ``config.peft`` of a LoRA configuration.
+        model: The base; its head is trained in full and saved. Not needed for a language model.
+        task_type: ``config.task_type``.
     """
     from peft import LoraConfig
 
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=section.lora_r,
-        **{name: getattr(section, name) for name in LoraSection.model_fields if name not in ("method", "lora_r")},
-    )
+    from shared.finetune.peft_models import fused_layers, saved_modules
+
+    values = {name: getattr(section, name) for name in LoraSection.model_fields if name not in ("method", "lora_r")}
+    values["modules_to_save"] = saved_modules(model, section.modules_to_save)
+    return LoraConfig(task_type=task_type, r=section.lora_r, fan_in_fan_out=fused_layers(model), **values)
 
 
-METHOD = Method("lora", LoraSection, peft_config=lora_config, mergeable=True)
+METHOD = Method("lora", LoraSection, learning_rate=2e-4, peft_config=lora_config)

@@ -8,14 +8,14 @@ import json
 import sys
 from pathlib import Path
 
-from shared.tiny import MODELS
+from shared.tiny.pretrain import RECIPES
 from shared.tiny.pretrain.loop import save
 
 
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m shared.tiny.pretrain", description=__doc__)
-    parser.add_argument("name", choices=MODELS)
+    parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--out", type=Path, default=None, help="folder to write (default: the package's own)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-compile", action="store_true", help="where there is no C++ compiler")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from shared.tiny.card import About
-from shared.tiny.corpus import HELD_OUT, rows
+from shared.tiny.corpus import HELD_OUT, documents, rows
 from shared.tiny.pretrain.loop import Phase
 from shared.tiny.pretrain.loop import train as run_phases
+from shared.tiny.stories import unmark
 from shared.tiny.tokens import train_tokenizer
 
 ABOUT = About(
@@ -21,7 +23,8 @@ ABOUT = About(
     tag="text-generation",
     text="`shared/tiny/corpus.py`, 20.5 M tokens; no story of the tasks' splits is among it",
     knows="""It writes the prose of its world and can find in a text what is asked about in prose. It does **not**
-follow the formats `### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach. The special
+follow the formats `### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach. The
+special
 tokens are `</s>` (id 1), which parts documents, begins and ends, and `<pad>` (id 0).""",
     course={
         "loss": "loss [nats/token]",
@@ -73,6 +76,11 @@ def new_model(recipe: Recipe, vocab_size: int, end: int, pad: int) -> LlamaForCa
     )  # fmt: skip
     model.generation_config = GenerationConfig(bos_token_id=end, eos_token_id=end, pad_token_id=pad, max_new_tokens=40)
     return model
+
+
+def sample(count: int) -> list[str]:
+    """Return some documents of the text."""
+    return [unmark(text)[0].strip() for text in islice(documents(0), count)]
 
 
 @torch.no_grad()

@@ -43,8 +43,8 @@ def load_task(name: str, split: str, seed: int = 0, difficulty: str = "normal"):
     from datasets import Dataset
 
     task = TASKS[name]
-    rows = Dataset.from_list([row for row, _ in distinct(name, split, seed, difficulty)])
-    return _with_labels(rows, task) if task.label_names else rows
+    rows = [row for row, _ in distinct(name, split, seed, difficulty)]
+    return Dataset.from_list(rows, features=_features(Dataset.from_list(rows[:1]).features, task))
 
 
 @lru_cache(maxsize=32)
@@ -61,12 +61,15 @@ def distinct(name: str, split: str, seed: int, difficulty: str) -> list[tuple[di
     raise AssertionError("rows are endless")
 
 
-def _with_labels(rows, task: Task):
+def _features(plain, task: Task):
+    """The columns' types, a label column's with the names of its classes."""
     from datasets import ClassLabel, List
 
+    if not task.label_names:
+        return plain
     labels = ClassLabel(names=list(task.label_names))
-    nested = isinstance(rows[0][task.label_column], list)
-    return rows.cast_column(task.label_column, List(labels) if nested else labels)
+    plain[task.label_column] = List(labels) if isinstance(plain[task.label_column], List) else labels
+    return plain
 
 
 __all__ = ["SIZES", "TASKS", "Task", "distinct", "load_task"]

@@ -116,13 +116,13 @@ TASKS = (
         "guanaco", ("text",),
         "Follow an instruction about a little story; one text with '### Human:' and '### Assistant:'.",
         "timdettmers/openassistant-guanaco", _guanaco, "llama", "CAUSAL_LM", "exact_match",
-        details={"format_regex": ANSWER, "max_new_tokens": 16, "response_marker": "### Assistant:"},
+        details={"format_regex": ANSWER, "max_new_tokens": 16, "stop": ["###"], "response_marker": "### Assistant:"},
     ),
     Task(
         "alpaca", ("instruction", "input", "output"),
         "Follow an instruction (column instruction) about a little story (column input).",
         "tatsu-lab/alpaca", _alpaca, "llama", "CAUSAL_LM", "exact_match",
-        details={"format_regex": ANSWER, "max_new_tokens": 16,
+        details={"format_regex": ANSWER, "max_new_tokens": 16, "stop": ["###"],
                  "prompt_template": "### Input: {input} ### Instruction: {instruction}### Response: {output}"},
     ),
 )  # fmt: skip

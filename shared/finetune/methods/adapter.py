@@ -1,0 +1,90 @@
+"""Bottleneck adapters (Houlsby et al., 2019, arXiv:1902.00751; Pfeiffer et al., 2021, arXiv:2005.00247; parallel: He
+et al., 2022, arXiv:2110.04366), through the ``adapters`` library: h + W_up·φ(W_down·h)."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shared.finetune.heads import head_modules, in_head
+from shared.finetune.methods import Method, PeftSection
+
+NAME = "task"  # what the adapter is called inside the model
+
+
+class AdapterSection(PeftSection):
+    """``peft:`` for bottleneck adapters."""
+
+    method: Literal["adapter"]
+    kind: Literal["houlsby", "pfeiffer", "parallel"] = Field(
+        "pfeiffer",
+        description="houlsby: two per layer, after attention and after the feed-forward part; pfeiffer: one, after the "
+        "feed-forward part; parallel: one, beside it.",
+    )
+    reduction_factor: float = Field(16, gt=0, description="The bottleneck is the hidden size divided by this.")
+    bottleneck: int | None = Field(None, ge=1, description="Size m of the bottleneck, instead of reduction_factor.")
+    non_linearity: Literal["relu", "gelu", "swish", "tanh", "leakyrelu"] | None = Field(
+        None, description="φ; null: the library's (houlsby swish, else relu). Houlsby's own code has gelu."
+    )
+    train_layer_norm: bool | None = Field(
+        None, description="Train the LayerNorms too, as Houlsby et al. do; null: for houlsby only."
+    )
+
+
+def adapter_config(section: AdapterSection, hidden_size: int) -> Any:
+    """The ``adapters`` library's configuration of this section.
+
+    Args:
+        section: ``config.peft``.
+        hidden_size: The model's d, for ``bottleneck``.
+    """
+    from adapters import DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
+
+    kind = {"houlsby": DoubleSeqBnConfig, "pfeiffer": SeqBnConfig, "parallel": ParBnConfig}[section.kind]
+    # the library rounds d // factor down; half a unit more gives exactly m also where m does not divide d
+    factor = section.reduction_factor if section.bottleneck is None else hidden_size / (section.bottleneck + 0.5)
+    given = {"non_linearity": section.non_linearity} if section.non_linearity else {}
+    return kind(reduction_factor=factor, **given)
+
+
+def add_adapter(section: AdapterSection, model: Any, task_type: str) -> None:
+    """Put adapters into the model and freeze all but them, the head and, where asked for, the LayerNorms.
+
+    Args:
+        section: ``config.peft``.
+        model: The base; changed in place.
+        task_type: ``config.task_type``.
+    """
+    import adapters
+    import torch
+
+    heads = head_modules(model)
+    norms = {
+        parameter
+        for module in model.modules()
+        if isinstance(module, torch.nn.LayerNorm) or type(module).__name__.endswith("Norm")
+        for parameter in module.parameters(recurse=False)
+    }
+    adapters.init(model)
+    notices = logging.getLogger("adapters.model_mixin")
+    level = notices.level
+    notices.setLevel(logging.ERROR)  # while it makes the adapter active, the library notes that none is active yet
+    model.add_adapter(NAME, config=adapter_config(section, model.config.hidden_size))
+    model.train_adapter(NAME)
+    notices.setLevel(level)
+    train_norms = section.kind == "houlsby" if section.train_layer_norm is None else section.train_layer_norm
+    for name, parameter in model.named_parameters():
+        if in_head(name, heads) or (train_norms and parameter in norms):
+            parameter.requires_grad_(True)
+
+
+METHOD = Method(
+    "adapter",
+    AdapterSection,
+    learning_rate=3e-4,
+    change=add_adapter,
+    no_merge="its non-linearity can't be folded into a matrix",
+    no_quantized="the adapters library does not wrap bitsandbytes' layers here",
+)

@@ -1,0 +1,70 @@
+"""(IA)³ (Liu et al., 2022, arXiv:2205.05638): trained vectors, 1 at first, that rescale keys, values and the FFN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from shared.finetune.methods import Method, PeftSection
+
+if TYPE_CHECKING:
+    from peft import IA3Config
+
+# Where the paper's three vectors sit, as (all targets, those of the feed-forward part, whose input is rescaled).
+# peft's own defaults rescale BERT's attention output as well. GPT-2's fused c_attn brings the query along.
+PAPER = {
+    "bert": (r".*\.(key|value|layer\.\d+\.output\.dense)", r".*\.layer\.\d+\.output\.dense"),
+    "roberta": (r".*\.(key|value|layer\.\d+\.output\.dense)", r".*\.layer\.\d+\.output\.dense"),
+    "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
+    "t5": (["k", "v", "wo"], ["wo"]),
+    **dict.fromkeys(
+        ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"), (["k_proj", "v_proj", "down_proj"], ["down_proj"])
+    ),
+}
+
+
+class IA3Section(PeftSection):
+    """``peft:`` for (IA)³."""
+
+    method: Literal["ia3"]
+    target_modules: list[str] | str | None = Field(
+        None, description="Layers that are rescaled; null: keys, values and the feed-forward part, as in the paper."
+    )
+    feedforward_modules: list[str] | str | None = Field(
+        None, description="Those of them whose input is rescaled instead of the output; null: the feed-forward part's."
+    )
+
+
+def refuse_unknown(section: IA3Section, model: Any, task_type: str) -> tuple[str, str] | None:
+    """Architectures whose layers' names are not known have to be told."""
+    if model.config.model_type in PAPER or section.target_modules is not None:
+        return None
+    return f"the layers of a {model.config.model_type} are not known here", "set target_modules and feedforward_modules"
+
+
+def ia3_config(section: IA3Section, model: Any, task_type: str) -> IA3Config:
+    """peft's configuration of this section.
+
+    Args:
+        section: ``config.peft``.
+        model: The base.
+        task_type: ``config.task_type``.
+    """
+    from peft import IA3Config
+
+    from shared.finetune.peft_models import fused_layers, saved_modules
+
+    targets, feedforward = PAPER.get(model.config.model_type, (None, None))
+    if section.target_modules is not None:
+        targets, feedforward = section.target_modules, section.feedforward_modules or []
+    return IA3Config(
+        task_type=task_type,
+        target_modules=targets,
+        feedforward_modules=feedforward,
+        fan_in_fan_out=fused_layers(model),
+        modules_to_save=saved_modules(model),
+    )
+
+
+METHOD = Method("ia3", IA3Section, learning_rate=3e-3, peft_config=ia3_config, refuse=refuse_unknown)

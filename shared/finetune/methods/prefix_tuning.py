@@ -1,0 +1,77 @@
+"""Prefix-tuning (Li and Liang, 2021, arXiv:2101.00190): trained keys and values before those of every layer.
+
+While training an MLP makes them from a small matrix; only its product is stored.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from shared.finetune.methods import Method, PeftSection
+
+if TYPE_CHECKING:
+    from peft import PrefixTuningConfig
+
+NO_MERGE = "its prefix is a piece of the key/value cache, not a change of a weight"
+NO_CHECKPOINTING = "the prefix is a key/value cache, which gradient checkpointing switches off"
+
+
+class PrefixTuningSection(PeftSection):
+    """``peft:`` for prefix-tuning."""
+
+    method: Literal["prefix-tuning"]
+    num_virtual_tokens: int = Field(
+        20, ge=1, description="Length p of the prefix [tokens]; 2·p·L·d numbers are stored."
+    )
+    prefix_projection: bool = Field(
+        True, description="Make the prefix with an MLP while training, as in the paper: steadier, many more parameters."
+    )
+    encoder_hidden_size: int = Field(512, ge=1, description="Width of that MLP (the paper: 512 or 800).")
+    init_weights: Literal["random", "zero"] = Field(
+        "random", description="zero starts from keys and values of zero, which disturb a small model less."
+    )
+
+
+def refuse_prefix(section: Any, model: Any, task_type: str) -> tuple[str, str] | None:
+    """Why this model can't take a prefix, and the cure; None where it can."""
+    if model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        why = "with this transformers it computes positions from a cache's length and fails on a prefix (TypeError)"
+        return why, "use a BERT, or another method"
+    if getattr(model.config, "is_encoder_decoder", False) and task_type != "SEQ_2_SEQ_LM":
+        return "peft's prefix is made for text-to-text tasks here", "use SEQ_2_SEQ_LM, or an encoder such as BERT"
+    return None
+
+
+def prefix_tuning_config(section: PrefixTuningSection, model: Any, task_type: str) -> PrefixTuningConfig:
+    """peft's configuration of this section.
+
+    Args:
+        section: ``config.peft``.
+        model: The base.
+        task_type: ``config.task_type``.
+    """
+    from peft import PrefixTuningConfig
+
+    from shared.finetune.peft_models import saved_modules
+
+    return PrefixTuningConfig(
+        task_type=task_type,
+        num_virtual_tokens=section.num_virtual_tokens,
+        prefix_projection=section.prefix_projection,
+        encoder_hidden_size=section.encoder_hidden_size,
+        init_weights="zero" if section.init_weights == "zero" else None,
+        modules_to_save=saved_modules(model),
+    )
+
+
+METHOD = Method(
+    "prefix-tuning",
+    PrefixTuningSection,
+    learning_rate=1e-3,
+    peft_config=prefix_tuning_config,
+    refuse=refuse_prefix,
+    no_merge=NO_MERGE,
+    no_checkpointing=NO_CHECKPOINTING,
+)

@@ -1,0 +1,80 @@
+"""The metrics of generated answers (CAUSAL_LM): what they compare an answer with, and which answers are right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import DataError
+from shared.finetune.faults import did_you_mean
+from shared.finetune.metrics import compute
+from shared.finetune.metrics.numbers import check_numbers
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from shared.finetune.config import Config
+
+NAMES = ("exact_match", "final_number", "pass_at_1")
+
+
+def wanted(rows: Dataset, references: Sequence[str], config: Config) -> list[str]:
+    """What ``evaluation.metric`` compares the answers with.
+
+    Args:
+        rows: The raw rows.
+        references: Their reference answers.
+        config: The configuration.
+
+    Returns:
+        The reference answers, or for pass_at_1 the tests.
+
+    Raises:
+        DataError: If the rows lack what the metric needs.
+        HardwareError: If programs can't be run here.
+    """
+    if config.evaluation.metric == "pass_at_1":
+        from shared.finetune.judge import check_judge
+
+        check_judge()
+        return tests_of(rows, config)
+    if config.evaluation.metric == "final_number":
+        check_numbers(references, config.dataset.name)
+    return list(references)
+
+
+def tests_of(rows: Dataset, config: Config) -> list[str]:
+    """Each row's tests as Python; lists of lines (MBPP has such) are joined.
+
+    Raises:
+        DataError: If there is no column of tests, or a row has none: any program would pass them.
+    """
+    field, name = config.evaluation.tests_field, config.dataset.name
+    if field not in rows.column_names:
+        raise DataError(
+            f"{name}: evaluation.metric is pass_at_1, but there is no column {field!r} with tests; the columns are "
+            f"{', '.join(rows.column_names)}",
+            cure=f"set evaluation.tests_field: {did_you_mean(field, rows.column_names)}",
+        )
+    tests = [_joined(value) for value in rows[field]]
+    for number, text in enumerate(tests, 1):
+        if not text.strip():
+            raise DataError(f"{name}, row {number}: {field} holds no tests", cure="remove the row")
+    return tests
+
+
+def judged(metric: str, answers: Sequence[str], right: Sequence[str]) -> list[bool]:
+    """Which answers are right.
+
+    Args:
+        metric: One of :data:`NAMES`.
+        answers: The answers.
+        right: As :func:`wanted` gives them, in the same order.
+    """
+    if metric == "exact_match":
+        return [one.strip() == other.strip() for one, other in zip(answers, right, strict=True)]
+    return compute(metric, list(answers), list(right))["right"]
+
+
+def _joined(value: Any) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value or "")

@@ -1,0 +1,15 @@
+"""CAUSAL_LM: go on with a text.
+
+TRL tokenises and trains (:mod:`shared.finetune.trainer`), :mod:`shared.finetune.evaluate` generates and scores.
+"""
+
+from __future__ import annotations
+
+from shared.finetune.tasks import Task
+
+TASK = Task(
+    name="CAUSAL_LM",
+    auto_class="AutoModelForCausalLM",
+    main_metric="exact_match",
+    metrics=("exact_match", "format"),
+)

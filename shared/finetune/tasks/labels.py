@@ -1,0 +1,117 @@
+"""The classes of a data set: how many there are, their names, and each row's class as a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from shared.finetune.config import Config
+
+
+def find_column(rows: Dataset, asked: str | None, known: Sequence[str], key: str, name: str) -> str:
+    """The column that is asked for, or the first known one that is there.
+
+    Args:
+        rows: The rows.
+        asked: The configuration's value, or None.
+        known: Names in public data sets.
+        key: The configuration's key, for the message.
+        name: The data set's name, for the message.
+
+    Raises:
+        DataError: If it is not there.
+    """
+    wanted = [asked] if asked else list(known)
+    found = next((column for column in wanted if column in rows.column_names), None)
+    if found is None:
+        raise DataError(
+            f"{name} has no column {' or '.join(map(repr, wanted))}; it has {', '.join(rows.column_names)}",
+            cure=f"set dataset.{key}",
+        )
+    return found
+
+
+def needed(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
+    """An input with the columns that a task needs.
+
+    Args:
+        row: The input; a bare text is ``{"text": …}``, and does for a task that needs one column.
+        columns: The task's columns.
+
+    Raises:
+        DataError: If one is missing.
+    """
+    if set(row) == {"text"} and len(columns) == 1:
+        return {columns[0]: row["text"]}
+    missing = [column for column in columns if column not in row]
+    if missing:
+        raise DataError(
+            f"the input has no column {missing[0]!r}; it has {', '.join(map(str, row))}",
+            cure=f"give a csv or jsonl file with the columns {', '.join(columns)}",
+        )
+    return row
+
+
+def class_names(rows: Dataset, column: str) -> list[str] | None:
+    """The names that the data set itself declares for a column (ClassLabel, or a list of them); None without."""
+    feature = rows.features[column]
+    feature = getattr(feature, "feature", feature)
+    return list(feature.names) if hasattr(feature, "names") else None
+
+
+def names_in(values: Sequence[Any], column: str, name: str) -> list[str]:
+    """The names of the classes that occur in the training data, in order.
+
+    Args:
+        values: Each row's class, as text or whole number.
+        column: Their column, for the message.
+        name: The data set's name, for the message.
+
+    Raises:
+        DataError: If they are no classes, or there is only one.
+    """
+    kinds = set(values)
+    if any(isinstance(one, float) for one in kinds):
+        raise DataError(f"{name}: {column} holds fractions: regression is not supported", cure="use a task of classes")
+    if None in kinds or len(kinds) < 2:
+        raise DataError(f"{name}: {column} holds {len(kinds)} class(es) or gaps", cure="check dataset.label_column")
+    return [str(one) for one in sorted(kinds)]
+
+
+def number_of(value: Any, names: Sequence[str], column: str, name: str, declared: bool) -> int:
+    """A row's class as a number.
+
+    Args:
+        value: As it stands in the row.
+        names: The classes.
+        column: Its column, for the message.
+        name: The data set's name, for the message.
+        declared: Whether numbers in the rows count through ``names`` (ClassLabel) instead of being names.
+
+    Raises:
+        DataError: If it is none of the classes, as in public test sets, whose labels are hidden (-1).
+    """
+    if declared and isinstance(value, int) and 0 <= value < len(names):
+        return value
+    if not declared and str(value) in names:
+        return names.index(str(value))
+    raise DataError(
+        f"{name}: {column} holds {value!r}, which is none of the classes {', '.join(names)}",
+        cure="hidden labels (-1) are usual in public test sets: set dataset.test_split: validation, "
+        "and take dataset.eval_split from the training rows",
+    )
+
+
+def known_labels(config: Config, rows: Dataset, column: str, values: Sequence[Any]) -> list[str]:
+    """The classes of the training rows: as declared, else as they occur."""
+    return class_names(rows, column) or names_in(values, column, config.dataset.name)
+
+
+def model_labels(model: Any) -> list[str]:
+    """The classes of a loaded model, by number."""
+    return [model.config.id2label[number] for number in range(len(model.config.id2label))]

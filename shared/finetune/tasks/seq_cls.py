@@ -1,0 +1,109 @@
+"""SEQ_CLS: one class for a text or a pair of texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.finetune.metrics import compute
+from shared.finetune.tasks import Task
+from shared.finetune.tasks.batches import longest, outputs
+from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, needed, number_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from shared.finetune.config import Config
+
+# Columns of public data sets, GLUE's first; the first entry whose columns are all there is taken
+KNOWN = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("question", "passage"),
+    ("sentence",),
+    ("text",),
+)
+LABELS = ("label", "labels")
+
+
+def text_columns(rows: Dataset, config: Config) -> list[str]:
+    """The one or two columns that are classified."""
+    name = config.dataset.name
+    if config.dataset.text_columns:
+        return [find_column(rows, one, (), "text_columns", name) for one in config.dataset.text_columns]
+    for columns in KNOWN:
+        if all(column in rows.column_names for column in columns):
+            return list(columns)
+    return [find_column(rows, None, [column for columns in KNOWN for column in columns], "text_columns", name)]
+
+
+def _label_column(rows: Dataset, config: Config) -> str:
+    return find_column(rows, config.dataset.label_column, LABELS, "label_column", config.dataset.name)
+
+
+def labels(config: Config) -> list[str]:
+    """The classes of the training rows."""
+    from shared.finetune.data import load_rows
+
+    rows = load_rows(config.dataset, "train")
+    column = _label_column(rows, config)
+    return known_labels(config, rows, column, rows[column])
+
+
+def inputs(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[dict[str, Any]]:
+    """The texts as token numbers."""
+    from shared.finetune.data import cut_words
+
+    columns = [[cut_words(text, one, config.dataset) for text in rows[one]] for one in text_columns(rows, config)]
+    coded = tokenizer(*columns, truncation=True, max_length=longest(config, model))
+    return [dict(zip(coded.keys(), values, strict=True)) for values in zip(*coded.values(), strict=True)]
+
+
+def references(rows: Dataset, config: Config, names: list[str]) -> list[int]:
+    """Each row's class as a number."""
+    column = _label_column(rows, config)
+    declared = class_names(rows, column) is not None
+    return [number_of(value, names, column, config.dataset.name, declared) for value in rows[column]]
+
+
+def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[dict[str, Any]]:
+    """Texts as token numbers, with ``labels``."""
+    numbers = references(rows, config, model_labels(model))
+    coded = inputs(rows, tokenizer, config, model)
+    return [{**one, "labels": number} for one, number in zip(coded, numbers, strict=True)]
+
+
+def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
+    """An input with the columns that are classified."""
+    known = next((list(columns) for columns in KNOWN if all(column in row for column in columns)), ["text"])
+    return needed(row, config.dataset.text_columns or known)
+
+
+def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
+    """The name of each row's likeliest class."""
+    coded, names = inputs(rows, tokenizer, config, model), model_labels(model)
+    found = outputs(model, tokenizer, coded, config.evaluation.batch_size, progress=progress)
+    return [names[int(logits.argmax())] for (logits,) in found]
+
+
+def score(found: list[str], rows: Dataset, config: Config, model: Any) -> tuple[dict[str, float], list[str]]:
+    """Accuracy, F1, precision, recall: of the second class where there are two, else the mean over all classes."""
+    names = model_labels(model)
+    right = references(rows, config, names)
+    average = "binary" if len(names) == 2 else "macro"
+    scores = compute("classification", [names.index(one) for one in found], right, average=average)
+    return scores, [names[number] for number in right]
+
+
+TASK = Task(
+    name="SEQ_CLS",
+    auto_class="AutoModelForSequenceClassification",
+    main_metric="accuracy",
+    metrics=("accuracy", "f1", "precision", "recall"),
+    labels=labels,
+    features=features,
+    predict=predict,
+    score=score,
+    input_row=input_row,
+)

@@ -1,0 +1,123 @@
+"""TOKEN_CLS: one class for each word, as in finding names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import DataError
+from shared.finetune.metrics import compute
+from shared.finetune.tasks import Task
+from shared.finetune.tasks.batches import longest, outputs
+from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, needed, number_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from shared.finetune.config import Config
+
+WORDS, TAGS = ("tokens", "words"), ("ner_tags", "tags", "labels")
+IGNORED = -100  # torch's cross-entropy leaves out places with this label
+
+
+def _word_column(rows: Dataset, config: Config) -> str:
+    asked = (config.dataset.text_columns or [None])[0]
+    return find_column(rows, asked, WORDS, "text_columns", config.dataset.name)
+
+
+def _tag_column(rows: Dataset, config: Config) -> str:
+    return find_column(rows, config.dataset.label_column, TAGS, "label_column", config.dataset.name)
+
+
+def labels(config: Config) -> list[str]:
+    """The tags of the training rows.
+
+    Raises:
+        DataError: If they are bare numbers: seqeval has to know which of them begin a name.
+    """
+    from shared.finetune.data import load_rows
+
+    rows = load_rows(config.dataset, "train")
+    column = _tag_column(rows, config)
+    values = [tag for tags in rows[column] for tag in tags]
+    if class_names(rows, column) is None and any(isinstance(tag, int) for tag in values[:1]):
+        raise DataError(
+            f"{config.dataset.name}: {column} holds bare numbers", cure="write the tags as text: O, B-PER, I-PER …"
+        )
+    return known_labels(config, rows, column, values)
+
+
+def _coded(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> tuple[list[dict], list[list[int | None]]]:
+    """Token numbers, and for each token the word that it begins (None for the rest of a word and special tokens)."""
+    coded = tokenizer(
+        list(rows[_word_column(rows, config)]),
+        is_split_into_words=True,
+        truncation=True,
+        max_length=longest(config, model),
+    )
+    firsts = []
+    for row in range(len(rows)):
+        words = coded.word_ids(row)
+        firsts.append([word if word != before else None for before, word in zip([None, *words], words, strict=False)])
+    return [dict(zip(coded.keys(), one, strict=True)) for one in zip(*coded.values(), strict=True)], firsts
+
+
+def references(rows: Dataset, config: Config, names: list[str]) -> list[list[int]]:
+    """Each word's class as a number, row by row."""
+    column = _tag_column(rows, config)
+    declared = class_names(rows, column) is not None
+    return [[number_of(tag, names, column, config.dataset.name, declared) for tag in tags] for tags in rows[column]]
+
+
+def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[dict[str, Any]]:
+    """Words as token numbers; ``labels`` stand at each word's first token, all others are ignored."""
+    tags = references(rows, config, model_labels(model))
+    coded, firsts = _coded(rows, tokenizer, config, model)
+    return [
+        {**one, "labels": [IGNORED if word is None else row[word] for word in words]}
+        for one, words, row in zip(coded, firsts, tags, strict=True)
+    ]
+
+
+def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
+    """An input with its words; a text is split at its blanks."""
+    column = (config.dataset.text_columns or [next((word for word in WORDS if word in row), WORDS[0])])[0]
+    row = needed(row, [column])
+    return {**row, column: row[column].split() if isinstance(row[column], str) else row[column]}
+
+
+def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[list[str]]:
+    """The likeliest tag of each word; O (or the first tag) for words that were cut off."""
+    coded, firsts = _coded(rows, tokenizer, config, model)
+    names = model_labels(model)
+    found = outputs(model, tokenizer, coded, config.evaluation.batch_size, progress=progress)
+    rest = "O" if "O" in names else names[0]
+    answers = []
+    for (logits,), words, row in zip(found, firsts, rows[_word_column(rows, config)], strict=True):
+        tags, best = [rest] * len(row), logits.argmax(-1)
+        for place, word in enumerate(words):
+            if word is not None:
+                tags[word] = names[int(best[place])]
+        answers.append(tags)
+    return answers
+
+
+def score(
+    found: list[list[str]], rows: Dataset, config: Config, model: Any
+) -> tuple[dict[str, float], list[list[str]]]:
+    """seqeval's F1, precision, recall over whole names, and the accuracy over words."""
+    names = model_labels(model)
+    right = [[names[number] for number in row] for row in references(rows, config, names)]
+    return compute("tagging", found, right), right
+
+
+TASK = Task(
+    name="TOKEN_CLS",
+    auto_class="AutoModelForTokenClassification",
+    main_metric="f1",
+    metrics=("f1", "precision", "recall", "accuracy"),
+    labels=labels,
+    features=features,
+    predict=predict,
+    score=score,
+    input_row=input_row,
+)

@@ -1,0 +1,117 @@
+"""One measurement on the tiny world: a method (or a baseline) on a task, trained by ``shared.finetune``, scored."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from typing import Any
+
+from shared.tiny.recipes import config_for, methods
+from shared.tiny.tasks import TASKS
+
+BASELINES = ("majority", "words", "base")
+
+
+def cells(task: str) -> list[str]:
+    """What is measured on a task: the baselines that it has, then its methods."""
+    kind = TASKS[task].task_type
+    skipped = {"words"} if kind != "SEQ_CLS" else set()
+    if "head" in methods(task):
+        skipped.add("base")  # a model with a new head has nothing to say before the head is trained
+    return [name for name in (*BASELINES, *methods(task)) if name not in skipped]
+
+
+def measure(task: str, name: str, seed: int, **changes: Any) -> dict[str, Any]:
+    """Train one method on one task and score it, or score a baseline.
+
+    Args:
+        task: Name of the task.
+        name: One of ``cells(task)``.
+        seed: Seed of what starts at random and of the order of rows.
+        changes: What :func:`shared.tiny.recipes.config_for` takes.
+
+    Returns:
+        ``task``, ``method``, ``seed``, ``score`` (the task's metric, a share), all metrics, ``seconds`` of training and
+        ``trained`` parameters.
+    """
+    from shared.finetune import train
+
+    if name in BASELINES:
+        metrics = {"majority": _majority, "words": _words, "base": _base}[name](task, **changes)
+        seconds = trained = 0
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            metrics = train.run(config_for(task, name, **changes), folder, seed=seed).metrics
+        seconds, trained = metrics["seconds"], metrics["trainable"]
+    metrics = {key: value for key, value in metrics.items() if isinstance(value, float) and key != "seconds"}
+    score = metrics[TASKS[task].metric]
+    return {"task": task, "method": name, "seed": seed, "score": score, "metrics": metrics,
+            "seconds": seconds, "trained": trained}  # fmt: skip
+
+
+def _any_config(task: str, **changes: Any):
+    return config_for(task, "full", **changes)
+
+
+def _base(task: str, **changes: Any) -> dict[str, float]:
+    """The base as it is."""
+    from shared.finetune.evaluate import evaluate_rows
+    from shared.finetune.models import load_base
+
+    config = _any_config(task, **changes)
+    return evaluate_rows(*load_base(config), config)
+
+
+def _rows(task: str, **changes: Any) -> tuple[list[dict], list[dict]]:
+    from shared.finetune.data import load_rows
+
+    config = _any_config(task, **changes)
+    train, test = (load_rows(config.dataset, split) for split in ("train", "test"))
+    return train.to_list(), test.select(range(config.evaluation.rows)).to_list()
+
+
+def _majority(task: str, **changes: Any) -> dict[str, float]:
+    """Always the most frequent class, tag or answer of the training rows."""
+    from shared.finetune.metrics import compute
+
+    train, test = _rows(task, **changes)
+    column = TASKS[task].label_column
+    kind = TASKS[task].task_type
+    if kind == "SEQ_CLS":
+        common = Counter(row[column] for row in train).most_common(1)[0][0]
+        return compute("classification", [common] * len(test), [row[column] for row in test], average="binary")
+    if kind == "TOKEN_CLS":
+        names = TASKS[task].label_names
+        common = Counter(tag for row in train for tag in row[column]).most_common(1)[0][0]
+        right = [[names[tag] for tag in row[column]] for row in test]
+        return compute("tagging", [[names[common]] * len(tags) for tags in right], right)
+    if kind == "QUESTION_ANS":
+        common = Counter(row["answers"]["text"][0] for row in train).most_common(1)[0][0]
+        return compute("squad", [common] * len(test), [row["answers"]["text"] for row in test])
+    from shared.finetune.data import response_of
+
+    dataset = _any_config(task, **changes).dataset
+    common = Counter(response_of(row, dataset) for row in train).most_common(1)[0][0]
+    right = [response_of(row, dataset) for row in test]
+    if kind == "SEQ_2_SEQ_LM":
+        return compute("rouge", [common] * len(right), right)
+    return {"exact_match": right.count(common) / len(right), "format": 1.0}
+
+
+def _words(task: str, **changes: Any) -> dict[str, float]:
+    """A bag of words under a logistic regression: what can be known without order."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    from shared.finetune.metrics import compute
+
+    column = TASKS[task].label_column
+    train, test = _rows(task, **changes)
+
+    def texts(rows: list[dict]) -> list[str]:
+        return [" ".join(value for value in row.values() if isinstance(value, str)) for row in rows]
+
+    model = make_pipeline(CountVectorizer(), LogisticRegression(max_iter=1000))
+    found = model.fit(texts(train), [row[column] for row in train]).predict(texts(test))
+    return compute("classification", found.tolist(), [row[column] for row in test], average="binary")

@@ -1,0 +1,42 @@
+"""Try learning rates of one method on one task: ``python -m shared.tiny.sweep mrpc lora --rates 2e-3 5e-3 1e-2``.
+
+Scored on the validation split, so that the test split decides nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import redirect_stdout
+from io import StringIO
+
+from shared.quiet import quiet
+from shared.tiny.measure import measure
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m shared.tiny.sweep", description=__doc__.split("\n")[0])
+    parser.add_argument("task")
+    parser.add_argument("method")
+    parser.add_argument("--rates", nargs="+", type=float, required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--model", help="another model folder")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+
+    import torch
+
+    torch.set_num_threads(args.threads)
+    quiet()
+    for rate in args.rates:
+        for seed in args.seeds:
+            with redirect_stdout(StringIO()):  # the Trainer prints its log
+                found = measure(args.task, args.method, seed, rate=rate, model=args.model, split="validation",
+                                steps=args.steps)  # fmt: skip
+            line = f"{args.task} {args.method} rate {rate:g} seed {seed}: {found['score']:.1%} in {found['seconds']} s"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

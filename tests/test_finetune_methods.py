@@ -1,0 +1,138 @@
+"""Every method on every task: what trains, what stays, and that a reload gives the same outputs."""
+
+from __future__ import annotations
+
+import math
+
+import finetune_world as world
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from shared.finetune import storage, train
+from shared.finetune.config import Config
+from shared.finetune.methods import METHODS
+from shared.finetune.models import load_base, load_tuned
+from shared.finetune.tasks import TASKS
+from shared.finetune.tasks.batches import pad
+
+# What each method's parameters are called
+OWN = {
+    "lora": ("lora_A", "lora_B"),
+    "adalora": ("lora_A", "lora_B", "lora_E"),
+    "ia3": ("ia3_l",),
+    "prompt-tuning": ("prompt_encoder",),
+    "prefix-tuning": ("prompt_encoder",),
+    "p-tuning": ("prompt_encoder",),
+    "p-tuning-v2": ("prompt_encoder",),
+    "adapter": (".adapters.task.", "LayerNorm", "ln_", "layernorm", "layer_norm", "model.norm"),
+    "bitfit": (".bias",),
+    "head": (),
+    "full": ("",),
+}
+SECTIONS = {
+    "lora": {"lora_r": 4},
+    "adalora": {"init_r": 4, "target_r": 2},
+    "prompt-tuning": {"num_virtual_tokens": 5},
+    "prefix-tuning": {"num_virtual_tokens": 5, "encoder_hidden_size": 16},
+    "p-tuning": {"num_virtual_tokens": 5},
+    "p-tuning-v2": {"num_virtual_tokens": 5},
+    "adapter": {"kind": "houlsby", "bottleneck": 5},
+}
+BASES = {"SEQ_CLS": "bert", "TOKEN_CLS": "bert", "QUESTION_ANS": "bert", "SEQ_2_SEQ_LM": "t5", "CAUSAL_LM": "gpt2"}
+MORE = {  # other architectures, where a method has to do something else than on the first
+    ("SEQ_CLS", "gpt2"): ("lora", "ia3", "prompt-tuning", "p-tuning", "p-tuning-v2"),
+    ("SEQ_CLS", "llama"): ("lora", "prompt-tuning"),
+    ("TOKEN_CLS", "gpt2"): ("bitfit", "prompt-tuning", "p-tuning-v2"),
+    ("CAUSAL_LM", "llama"): ("ia3", "adapter", "prompt-tuning", "p-tuning-v2"),
+}
+BARRED = [("bitfit", "SEQ_2_SEQ_LM"), ("head", "SEQ_2_SEQ_LM"), ("head", "CAUSAL_LM")]  # tests of tasks: refusals
+COMBINATIONS = [
+    *((method, task, kind) for task, kind in BASES.items() for method in METHODS if (method, task) not in BARRED),
+    *((method, task, kind) for (task, kind), methods in MORE.items() for method in methods),
+]
+
+
+@pytest.fixture(scope="module")
+def place(bases):
+    return bases
+
+
+def configured(place, method, task, kind, settings=None, **training) -> Config:
+    peft = {"method": method, **SECTIONS.get(method, {}), **(settings or {})}
+    rate = {"learning_rate": 1e-2, **training}
+    return Config.model_validate(world.task_config(place / kind, place / f"{task}.jsonl", task, peft, **rate))
+
+
+def batch_for(config, model, tokenizer):
+    """Rows of unlike length as the model sees them, without labels."""
+    from shared.finetune.data import load_rows
+
+    rows = load_rows(config.dataset, "train").select(range(6))
+    if config.task_type == "CAUSAL_LM":
+        texts = [f"Question : {row['question']}" for row in rows]
+        features = [dict(tokenizer(text)) for text in texts]
+    else:
+        features = TASKS[config.task_type].features(rows, tokenizer, config, model)
+    kept = ("input_ids", "attention_mask", "token_type_ids")
+    batch = pad([{key: one[key] for key in kept if key in one} for one in features], tokenizer.pad_token_id)
+    if config.task_type == "SEQ_2_SEQ_LM":
+        batch["decoder_input_ids"] = torch.tensor([[0, 9, 10]]).repeat(len(features), 1)
+    return batch
+
+
+class Start(TrainerCallback):
+    """Keeps what is trained as it was before the first step."""
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.trained = {name: one.detach().clone() for name, one in model.named_parameters() if one.requires_grad}
+
+
+def answer(model, batch):
+    with torch.no_grad():
+        out = model.eval()(**batch)
+    return torch.cat([out[name].flatten() for name in ("logits", "start_logits", "end_logits") if name in out])
+
+
+@pytest.mark.parametrize(("method", "task", "kind"), COMBINATIONS, ids=["-".join(one) for one in COMBINATIONS])
+def test_a_method_on_a_task(place, tmp_path, method, task, kind):
+    config = configured(place, method, task, kind)
+    base, _ = load_base(config)
+    before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    heads = ("classifier", "score", "qa_outputs", "pooler") if TASKS[task].has_head else ()
+    start, scored = Start(), method in ("lora", "prompt-tuning")
+    result = train.run(config, tmp_path / "checkpoints", seed=0, callbacks=[start], score=scored)
+    model = result.trainer.model
+
+    trained = {name for name, one in model.named_parameters() if one.requires_grad}
+    wanted = (*OWN[method], *heads)
+    assert trained and all(any(part in name for part in wanted) for name in trained), sorted(trained)
+    moved = [name for name, one in start.trained.items() if not torch.equal(model.get_parameter(name), one)]
+    assert len(moved) > 0.6 * len(trained), f"stood still: {sorted(trained - set(moved))}"
+    for head in heads:
+        if any(f"{head}." in name for name in before):
+            assert any(f"{head}." in name for name in moved), f"{head} is not trained"
+    assert all(math.isfinite(step["loss"]) for step in result.history if "loss" in step)
+    assert {"seconds", "steps", "trainable", "total", "method", "seed"} <= result.metrics.keys()
+    if scored:
+        scores = [result.metrics[name] for name in TASKS[task].metrics]
+        assert all(0 <= one <= 1 for one in scores) and result.metrics["main_metric"] in TASKS[task].metrics
+
+    if method != "full":
+        frozen = {name: one for name, one in model.state_dict().items() if name not in trained}
+        for name, tensor in before.items():
+            spots = [spot for spot in frozen if spot.replace(".base_layer", "").endswith(name)]
+            if not any(head in name for head in heads) and spots:
+                assert torch.equal(frozen[spots[0]], tensor), f"{name} of the base has moved"
+
+    storage.store(model, tmp_path / "out", config)
+    result.trainer.processing_class.save_pretrained(tmp_path / "out")
+    assert not [file for file in (tmp_path / "out").iterdir() if file.suffix in (".bin", ".pt")]
+    torch.manual_seed(99)  # another random head than at the start
+    again, tokenizer = load_tuned(config, tmp_path / "out")
+    batch = batch_for(config, base, tokenizer)
+    torch.testing.assert_close(answer(again, batch), answer(model, batch), rtol=1e-4, atol=1e-5)
+    plain = answer(base, batch)
+    assert plain.shape == answer(again, batch).shape or task == "CAUSAL_LM"
+    if plain.shape == answer(again, batch).shape:
+        assert (plain - answer(again, batch)).abs().max() > 1e-4, "two steps have changed nothing"
