@@ -22,6 +22,7 @@ from pathlib import Path
 from shared.tiny import MODELS, TASKS, model_path
 from shared.tiny.gates_report import figure, table
 from shared.tiny.measure import BASELINES, cells
+from shared.tiny.recipes import budget
 
 HERE = Path(__file__).resolve().parent
 SEEDS = (0, 1, 2)
@@ -81,6 +82,11 @@ def hashes() -> dict[str, str]:
     return {name: hashlib.sha256((model_path(name) / "model.safetensors").read_bytes()).hexdigest() for name in MODELS}
 
 
+def _scored() -> dict[str, int]:
+    """Model -> test rows that its tasks are scored on."""
+    return {TASKS[task].model: budget(task).scored for task in GATED}
+
+
 def load() -> dict:
     """gates.json, or an empty report."""
     file = HERE / "gates.json"
@@ -105,7 +111,8 @@ def report(results: list[dict], seeds: Sequence[int]) -> dict:
     order = {(task, name): at for at, (task, name, _) in enumerate(plan(GATED, None, (0,)))}
     return {
         "sha256": weights,
-        "data": "load_task(task, split, seed=0, difficulty='normal'), the first test rows",
+        "data": "load_task(task, split, seed=0, difficulty='normal'); the first test rows: "
+        + ", ".join(f"{rows} for {name}" for name, rows in _scored().items()),
         "seeds": list(seeds),
         "command": "python -m shared.tiny.gates",
         "machine": f"CPU, {os.cpu_count()} cores, one thread for each run",
