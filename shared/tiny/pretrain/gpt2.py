@@ -146,7 +146,7 @@ ALL = Mixture(
     levels=("easy", "normal"),
 )  # fmt: skip
 WRITTEN = Mixture(
-    films=0.72, stories=0.03, sums=0.17, letters=0.75, ballots=0.05, crowd=4, dense=0.8, tables=0.5, top=20,
+    films=0.62, stories=0.04, sums=0.26, letters=0.65, ballots=0.08, crowd=4, dense=0.8, tables=0.5, top=20,
     levels=("easy", "normal"), summed=0.5,
 )  # fmt: skip
 # The text of the tokenizer and of the embeddings' start stays as it is when the recipe's changes.
@@ -175,8 +175,8 @@ class Recipe:
     context: int = 256
     stages: tuple[Stage, ...] = (
         Stage("few people", 500, 1.5e-3, 8, FEW, horizon=3000),
-        Stage("all text", 1500, 1.5e-3, 8, ALL),
-        Stage("letters", 800, 1.5e-3, 8, WRITTEN),
+        Stage("all text", 500, 1.5e-3, 8, ALL, horizon=1500),
+        Stage("mostly letters", 1300, 1.5e-3, 8, WRITTEN),
     )
     warmup: int = 100
     decay: float = 0.05
