@@ -238,7 +238,7 @@ def start_with_order(model: GPT2LMHeadModel, vectors: torch.Tensor | None = None
     In the spirit of mimetic initialisation (Trockman and Kolter, 2023, arXiv:2305.09828).
 
     These are first values and are trained on like all others. From random ones, looking back has to be learnt for each
-    of the 256 positions anew, and finding a word again needs it first: after 2.7 M tokens the model copied nothing yet.
+    of the 256 positions anew, and finding a word again needs it first: runs from a random start barely copied for long.
     So heads 0 and 1 of the first layer look one and two tokens back and hand on a part of the token there. Head 0 of
     the second layer looks for a token that came after one like the present; head 1 for one that came two after one like
     the one before, as the value in "Ann: Rome" when the reader stands at the colon. They write down what they
