@@ -35,9 +35,9 @@ def test_the_card_tells_hash_and_gates_of_these_weights(folder):
     card = (folder / "README.md").read_text(encoding="utf8")
     assert sha256 in card
     gates = json.loads((folder.parents[1] / "gates.json").read_text(encoding="utf8"))
-    assert gates["sha256"] == sha256
+    assert gates["sha256"]["llama"] == sha256
     assert len(gates["seeds"]) == 3
-    assert "| guanaco | lora-r16 |" in card
+    assert "| guanaco | exact_match | lora-r16 |" in card
     assert "Not measured" not in card
     assert sha256 in (folder.parents[1] / "GATES.md").read_text(encoding="utf8")
 

@@ -21,7 +21,8 @@ def train_wordpiece(seed: int, vocab_size: int, max_length: int) -> BertTokenize
         max_length: Context length to declare [tokens].
 
     Returns:
-        A fast BERT tokenizer, cased: capitals tell names.
+        A fast BERT tokenizer, cased: capitals tell names. The trainer breaks ties between pieces by chance, so a
+        second call gives a few other pieces and another order.
     """
     core = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
