@@ -136,3 +136,18 @@ def test_a_method_on_a_task(place, tmp_path, method, task, kind):
     assert plain.shape == answer(again, batch).shape or task == "CAUSAL_LM"
     if plain.shape == answer(again, batch).shape:
         assert (plain - answer(again, batch)).abs().max() > 1e-4, "two steps have changed nothing"
+
+
+@pytest.mark.parametrize("method", ["prefix-tuning", "p-tuning-v2", "prompt-tuning", "p-tuning", "lora"])
+def test_a_text_is_generated_as_the_training_sees_it(place, tmp_path, method):
+    """Each word that ``generate`` writes is the likeliest one of a forward pass over all words before it."""
+    config = configured(place, method, "SEQ_2_SEQ_LM", "t5")
+    model = train.run(config, tmp_path / "checkpoints", seed=0, score=False).trainer.model.eval()
+    tokenizer = load_base(config)[1]
+    batch = batch_for(config, model, tokenizer)
+    del batch["decoder_input_ids"]
+    with torch.no_grad():
+        written = model.generate(**batch, max_new_tokens=5, min_new_tokens=5, do_sample=False)
+        logits = model(**batch, decoder_input_ids=written[:, :-1]).logits
+        logits[..., model.config.eos_token_id] = -torch.inf  # as min_new_tokens does
+    assert torch.equal(logits.argmax(-1), written[:, 1:])

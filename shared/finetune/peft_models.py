@@ -58,6 +58,8 @@ def mend(model: Any, task_type: str, pool: str = "cls") -> Any:
         base.prepare_inputs_for_generation = (
             None  # disable_adapter() of peft 0.21 fails where there is none to put back
         )
+    if config.peft_type == "PREFIX_TUNING" and getattr(base.config, "is_encoder_decoder", False):
+        base.get_decoder().register_forward_pre_hook(_count_the_prefix, with_kwargs=True)
     seen = _Seen()
     if task_type == "QUESTION_ANS":
         _keep_token_types(model, seen)
@@ -67,6 +69,21 @@ def mend(model: Any, task_type: str, pool: str = "cls") -> Any:
         model.register_forward_pre_hook(seen.before, with_kwargs=True)
         model.register_forward_hook(seen.after, always_call=True)
     return model
+
+
+def _count_the_prefix(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Let a decoder's positions begin behind what its cache holds, the prefix included.
+
+    peft 0.21 hands a prefix to the decoder's cache, but ``generate`` counts the written tokens only: a token would look
+    at the first of the prefix and not at itself, and a model that was trained well would write nonsense.
+    """
+    import torch
+
+    positions, cache = kwargs.get("cache_position"), kwargs.get("past_key_values")
+    if positions is not None and cache is not None:
+        held = cache.get_seq_length()
+        kwargs["cache_position"] = torch.arange(held, held + len(positions), device=positions.device)
+    return args, kwargs
 
 
 @dataclass
