@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from shared.tiny import MODELS, TASKS
+from shared.tiny import MODELS, TASKS, gates
 from shared.tiny.gates import GATED, HERE, SEEDS, hashes, load, plan, report
 from shared.tiny.gates_report import figure, mean, table
 from shared.tiny.measure import BASELINES, cells, measure
@@ -43,7 +43,7 @@ def test_baselines_stay_clearly_below_full_fine_tuning(found, task):
         assert scores["full"] >= scores["words"] + 0.10
 
 
-@pytest.mark.parametrize("task", ["mrpc", "sst2", "conll2003", "squad"])
+@pytest.mark.parametrize("task", ["mrpc", "sst2", "conll2003", "squad", "imdb", "billsum"])
 def test_methods_differ_and_low_rank_comes_close_to_full_fine_tuning(found, task):
     scores = {name: mean(found["results"], task, name) for name in methods(task)}
     tuned = [score for name, score in scores.items() if name not in ("head", "full")]
@@ -99,3 +99,32 @@ def test_baselines_are_planned_once_and_methods_for_each_seed():
     assert sum(name == "lora" for _, name, _ in todo) == 2
     assert plan(["mrpc"], ["full"], (0, 1, 2)) == [("mrpc", "full", seed) for seed in (0, 1, 2)]
     assert json.dumps(todo)
+
+
+def test_an_interrupted_measurement_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    """What was measured is kept result by result, and taken again only for the same weights and configuration."""
+    asked = []
+
+    def fake(todo, jobs, **changes):
+        for number, (task, name, seed) in enumerate(todo):
+            if number == 2:
+                raise KeyboardInterrupt
+            asked.append((task, name, seed))
+            yield {"task": task, "method": name, "seed": seed, "score": 0.5}
+
+    monkeypatch.setattr(gates, "run", fake)
+    monkeypatch.setattr(gates, "repo_root", lambda: tmp_path)
+    todo = plan(["mrpc"], ["lora", "full"], (0, 1))
+    with pytest.raises(KeyboardInterrupt):
+        list(gates.measured(todo, 1, False, {}))
+    assert [(r["method"], r["seed"]) for r in gates.measured(todo, 1, True, {})] == [(m, s) for _, m, s in todo]
+    assert sorted(asked) == sorted(todo), "each is measured once"
+    with pytest.raises(KeyboardInterrupt):
+        list(gates.measured(todo, 1, True, {"scored": 7}))  # another configuration: nothing of it is there
+    assert len(asked) == len(todo) + 2
+
+
+def test_a_short_answer_that_is_always_the_same_is_a_baseline_of_generation():
+    """The most frequent number, summary or program; none of them comes near what is asked."""
+    for task in ("gsm8k", "billsum", "code_feedback"):
+        assert 0 <= measure(task, "majority", 0, scored=40)["score"] < 0.3

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
-from shared.tiny import MODELS, load_task, model_path
+from shared.tiny import load_task, model_path
 from shared.tiny.pretrain.gpt2 import Recipe, held_out, new_model, new_tokenizer, train
 from shared.tiny.tasks import TASKS
 
@@ -18,14 +18,12 @@ FINAL = r"#### (\d+)"
 
 @pytest.fixture(scope="module")
 def folder():
-    if "gpt2" not in MODELS:
-        pytest.skip("the weights of the GPT-2 micro-model are not in the package yet")
     return model_path("gpt2")
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return AutoTokenizer.from_pretrained(model_path("gpt2")) if "gpt2" in MODELS else new_tokenizer(Recipe())
+    return AutoTokenizer.from_pretrained(model_path("gpt2"))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +115,7 @@ def test_the_base_has_learnt_its_world_and_a_random_model_has_not(model, tokeniz
     assert untrained["loss"] > 5 > 2 > found["loss"]
     for skill, least in {"polarity": 0.85, "retrieval": 0.6, "sums": 0.6, "programs": 0.85}.items():
         assert found[skill] > least
-        assert untrained[skill] < (0.6 if skill == "polarity" else 0.05)
+        assert untrained[skill] < (0.7 if skill == "polarity" else 0.05)
 
 
 @torch.no_grad()
@@ -146,7 +144,8 @@ def test_the_recorded_recipe_is_the_packages(folder):
     about = json.loads((folder / "pretraining.json").read_text(encoding="utf8"))
     assert about["recipe"] == json.loads(json.dumps(asdict(Recipe())))
     assert about["log"][-1]["step"] == sum(stage.steps for stage in Recipe().stages)
-    assert about["log"][-1]["polarity"] > about["log"][0]["polarity"] + 0.3
+    assert about["log"][-1]["polarity"] > about["log"][0]["polarity"] + 0.2
+    assert about["log"][-1]["sums"] > about["log"][0]["sums"] + 0.8
 
 
 def test_a_few_steps_of_the_recipe_lower_the_loss_the_same_way_each_time(tokenizer):

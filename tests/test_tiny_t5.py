@@ -7,9 +7,8 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5ForConditionalGeneration
 
-from shared.errors import ModelError
 from shared.tiny import load_task, model_path
 from shared.tiny.bills import KINDS
 from shared.tiny.pretrain.t5 import (
@@ -30,10 +29,7 @@ from shared.tiny.unigram import SENTINELS, train_tokenizer
 
 @pytest.fixture(scope="module")
 def folder():
-    try:
-        return model_path("t5")
-    except ModelError:
-        pytest.skip("the weights are not there yet: python -m shared.tiny.pretrain t5")
+    return model_path("t5")
 
 
 @pytest.fixture(scope="module")
@@ -143,14 +139,14 @@ def test_the_base_has_learnt_its_world_and_a_random_model_has_not(model, tokeniz
     found = held_out(model, tokenizer, recipe, 64)
     assert found["loss"] < 1.6
     assert found["copy"] > 0.9
-    untrained = held_out(new_model(recipe, len(tokenizer)).eval(), tokenizer, recipe, 16)
+    untrained = held_out(T5ForConditionalGeneration(model.config).eval(), tokenizer, recipe, 16)
     assert untrained["loss"] > 5
     assert untrained["copy"] < 0.05
 
 
 def test_the_base_copies_but_does_not_write_the_house_style(model, tokenizer):
     rows = load_task("billsum", "test").select(range(40))
-    batch = tokenizer(rows["text"], padding=True, return_tensors="pt")
+    batch = tokenizer(list(rows["text"]), padding=True, return_tensors="pt")
     said = tokenizer.batch_decode(model.generate(**batch, max_new_tokens=40), skip_special_tokens=True)
     assert not any(text.split()[0] in {summary.split()[0] for summary in rows["summary"]} for text in said)
     asked = "The Salt Act of 1912 is repealed. Each baker in Oslo shall be paid 7 coins by the Port Board. The index:"
@@ -162,8 +158,8 @@ def test_the_base_copies_but_does_not_write_the_house_style(model, tokenizer):
 def test_the_recorded_recipe_is_the_packages(folder):
     about = json.loads((folder / "pretraining.json").read_text(encoding="utf8"))
     assert about["recipe"] == asdict(Recipe())
-    assert about["log"][-1]["step"] == Recipe().echoes + Recipe().spans + Recipe().steps
-    assert about["log"][-1]["copy"] > about["log"][0]["copy"] + 0.8
+    assert about["log"][-1]["step"] == Recipe().lists + Recipe().spans + Recipe().steps
+    assert about["log"][-1]["copy"] > about["log"][0]["copy"] + 0.2
 
 
 def test_some_heads_start_on_neighbours(tokenizer):
@@ -174,7 +170,21 @@ def test_some_heads_start_on_neighbours(tokenizer):
     assert encoder[:, 0].argmax() == 1  # one to the left
     assert encoder[:, 1].argmax() == 17  # one to the right
     assert decoder[:, 0].argmax() == 1
-    assert encoder[:, 3].abs().max() < 1 < recipe.sharp
+    assert encoder[:, 2].argmax() == 2  # two to the left
+    assert decoder[:, 3].abs().max() < 1 < recipe.sharp
+
+
+def test_the_start_finds_words_again_before_any_training(tokenizer):
+    """The structured start: which word comes next in a row that the input holds, the last word itself set aside."""
+    recipe = Recipe()
+    torch.manual_seed(0)
+    model = new_model(recipe, len(tokenizer)).eval()
+    sources, labels, marks = continuations(tokenizer, recipe, 32, 3, {"echo": 1})
+    before = model.prepare_decoder_input_ids_from_labels(labels)
+    with torch.no_grad():
+        logits = model(input_ids=sources, attention_mask=sources != 0, decoder_input_ids=before).logits
+    guessed = logits.scatter(2, before[..., None], -torch.inf).argmax(-1)
+    assert (guessed == labels)[marks].float().mean() > 0.5
 
 
 def test_queries_learn_slower():
@@ -188,17 +198,14 @@ def test_queries_learn_slower():
 
 def test_what_the_text_asks_for_changes_with_the_phases():
     recipe = Recipe()
-    continuation = recipe.echoes + recipe.spans
-    assert text_at(recipe, 0) == {"echo": 1}
-    assert "pairs" in text_at(recipe, recipe.echoes - 1)
-    assert text_at(recipe, recipe.echoes) == text_at(recipe, continuation + recipe.early) == BILLS
-    assert text_at(recipe, continuation)["index"] == 0.5
-    for boundary in (recipe.echoes // 2, recipe.echoes, recipe.spans, recipe.early):
+    assert set(text_at(recipe, 0)) == set(text_at(recipe, recipe.lists - 1)) == {"echo", "pairs", "index", "bills"}
+    assert text_at(recipe, recipe.lists) == text_at(recipe, recipe.lists + recipe.spans) == BILLS
+    for boundary in (recipe.lists, recipe.spans):
         assert boundary % recipe.fresh == 0  # text is generated for so many steps at a time
 
 
 def test_a_few_steps_of_the_recipe_lower_the_loss_the_same_way_each_time(tokenizer):
-    small = replace(Recipe(), batch=4, fresh=4, warmup=4, layers=1, echoes=4, spans=4, steps=8, source=48, target=32)
+    small = replace(Recipe(), batch=4, fresh=4, warmup=4, layers=1, lists=4, spans=4, steps=8, source=48, target=32)
     logs = [train(small, compiled=False, report=lambda *args, **kwargs: None, tokenizer=tokenizer)[2] for _ in range(2)]
     assert logs[0] == logs[1]
     untrained = held_out(new_model(small, len(tokenizer)).eval(), tokenizer, small, 64)

@@ -16,7 +16,7 @@ from shared.tiny.tasks import TASKS, load_task
 
 __all__ = ["MODELS", "TASKS", "load_task", "model_path"]
 
-MODELS = ("bert", "llama")  # those whose weights are in the package
+MODELS = ("bert", "gpt2", "llama", "t5")  # those whose weights are in the package
 
 
 def model_path(name: str = "llama") -> Path:

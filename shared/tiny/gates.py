@@ -19,16 +19,17 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
+from shared.paths import repo_root
 from shared.tiny import MODELS, TASKS, model_path
 from shared.tiny.gates_report import figure, table
 from shared.tiny.measure import BASELINES, cells
-from shared.tiny.recipes import budget
+from shared.tiny.recipes import budget, config_for, methods
 
 HERE = Path(__file__).resolve().parent
 SEEDS = (0, 1, 2)
 GATED = tuple(name for name, task in TASKS.items() if task.model in MODELS)
 QUICK_EVERYTHING = ("mrpc",)  # where --quick measures each method; elsewhere these:
-QUICK = (*BASELINES, "head", "lora", "lora-r16", "prompt-tuning", "full")
+QUICK = (*BASELINES, "head", "lora", "lora-r16", "full")
 QUICK_ROWS = 200
 
 
@@ -75,6 +76,33 @@ def _measure(cell: tuple[str, str, int], changes: dict) -> dict:
 
     with redirect_stdout(StringIO()):  # the Trainer prints its log
         return measure(*cell, **changes)
+
+
+def mark(cell: tuple[str, str, int], weights: dict[str, str], changes: dict) -> str:
+    """What a result depends on: the weights and the whole configuration."""
+    task, name, seed = cell
+    config = config_for(task, name if name in methods(task) else "full", **changes).model_dump(mode="json")
+    text = json.dumps([task, name, seed, weights[TASKS[task].model], config], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def measured(todo: Sequence[tuple[str, str, int]], jobs: int, go_on: bool, changes: dict) -> Iterator[dict]:
+    """As :func:`run`, keeping each result as it comes; with ``go_on``, those kept before of the same marks come first.
+
+    Yields:
+        Results.
+    """
+    weights, kept = hashes(), repo_root() / "runs" / "tiny-gates.jsonl"
+    marks = {cell: mark(cell, weights, changes) for cell in todo}
+    lines = kept.read_text(encoding="utf8").splitlines() if go_on and kept.is_file() else []
+    before = {one["mark"]: one["result"] for one in map(json.loads, lines)}
+    yield from (before[marks[cell]] for cell in todo if marks[cell] in before)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    for result in run([cell for cell in todo if marks[cell] not in before], jobs, **changes):
+        of = marks[result["task"], result["method"], result["seed"]]
+        with kept.open("a", encoding="utf8") as file:
+            file.write(json.dumps({"mark": of, "result": result}) + "\n")
+        yield result
 
 
 def hashes() -> dict[str, str]:
@@ -150,6 +178,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, fewer methods and rows; nothing is written")
     parser.add_argument("--tasks", nargs="+", choices=GATED, default=GATED)
     parser.add_argument("--methods", nargs="+", help="only these")
+    parser.add_argument("--go-on", action="store_true", help="take what an interrupted run has measured already")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     args = parser.parse_args()
     todo = plan(args.tasks, args.methods, SEEDS[:1] if args.quick else SEEDS)
@@ -158,7 +187,7 @@ def main() -> None:
         changes["scored"] = QUICK_ROWS
         todo = [cell for cell in todo if cell[0] in QUICK_EVERYTHING or cell[1] in QUICK or args.methods]
     began, results = time.perf_counter(), []
-    for result in run(todo, args.jobs, **changes):
+    for result in measured(todo, args.jobs, args.go_on, changes):
         results.append(result)
         about = f"{result['task']:14} {result['method']:14} seed {result['seed']}: {result['score']:6.1%}"
         print(f"{time.perf_counter() - began:5.0f} s  {len(results):3}/{len(todo)}  {about}", flush=True)

@@ -11,6 +11,7 @@ from io import StringIO
 
 from shared.quiet import quiet
 from shared.tiny.measure import measure
+from shared.tiny.recipes import methods
 
 
 def main() -> None:
@@ -23,19 +24,23 @@ def main() -> None:
     parser.add_argument("--model", help="another model folder")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other values of the peft section")
     args = parser.parse_args()
 
     import torch
+    import yaml
 
+    changed = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in args.set)}
+    peft = methods(args.task)[args.method].peft | changed
     torch.set_num_threads(args.threads)
     quiet()
     for rate in args.rates:
         for seed in args.seeds:
             with redirect_stdout(StringIO()):  # the Trainer prints its log
-                found = measure(args.task, args.method, seed, rate=rate, model=args.model, split="validation",
-                                steps=args.steps)  # fmt: skip
-            line = f"{args.task} {args.method} rate {rate:g} seed {seed}: {found['score']:.1%} in {found['seconds']} s"
-            print(line, flush=True)
+                found = measure(args.task, args.method, seed, rate=rate, peft=peft, model=args.model,
+                                split="validation", steps=args.steps)  # fmt: skip
+            what = " ".join([args.task, args.method, *args.set])
+            print(f"{what} rate {rate:g} seed {seed}: {found['score']:.1%} in {found['seconds']} s", flush=True)
 
 
 if __name__ == "__main__":

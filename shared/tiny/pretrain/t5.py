@@ -1,4 +1,4 @@
-"""The T5 micro-model: echoes, span corruption, then prefix language modelling (Lester et al. 2021) on bills retold."""
+"""The T5 micro-model: lists, span corruption, then prefix language modelling (Lester et al. 2021) on bills retold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from shared.tiny.card import About
 from shared.tiny.corpus import HELD_OUT
-from shared.tiny.pretrain.loop import Phase
+from shared.tiny.pretrain.loop import Phase, weighted_loss
 from shared.tiny.pretrain.loop import new_optimizer as shared_optimizer
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.retellings import BILLS, documents
@@ -38,7 +38,7 @@ has to teach. The special tokens are T5's: `<pad>` (id 0, begins the decoder too
         "copy": "share of them that is right",
         "lookup": "the same on pairs and indexes",
     },
-    trained="Made by one call of the command above.",
+    trained="Made by one call of the command above, on one thread, beside other work.",
 )
 
 
@@ -59,17 +59,21 @@ class Recipe:
     corrupted: float = 0.15  # share of tokens that span corruption takes out
     span: float = 3.0  # tokens of a gap on average
     batch: int = 32
-    echoes: int = 400  # steps of copying and looking up words
-    spans: int = 400  # steps of span corruption
-    steps: int = 1600  # steps of prefix language modelling
-    early: int = 500  # so many of them on text that is mostly indexes
+    lists: int = 300  # steps of copying and looking up words
+    spans: int = 500  # steps of span corruption
+    steps: int = 1800  # steps of prefix language modelling
     rate: float = 3e-3
     warmup: int = 100
     decay: float = 0.05
     bfloat16: bool = True
     spread: float = 0.05  # standard deviation of the initial matrices
     embedded: float = 0.3  # and of the embeddings; T5 itself has 1
-    sharp: float = 4.0  # first value of the relative biases that point to one neighbour
+    quiet: float = 0.2  # share of that for what layers write, or it would drown what is handed on
+    sharp: float = 6.0  # first value of the relative biases that point to one neighbour
+    handed: float = 0.3  # length at which those heads hand on the neighbour
+    match: float = 0.4  # how sharply cross-attention looks for the same word at first
+    fetch: float = 0.12  # standard deviation of the values it writes down
+    marked: float = 4.0  # weight of a word that the beginning determines; that of the others is 1
     fresh: int = 100  # steps for which text is generated at a time
 
 
@@ -86,6 +90,7 @@ def new_model(recipe: Recipe, vocab_size: int) -> T5ForConditionalGeneration:
     model.generation_config = GenerationConfig(max_new_tokens=64, **special)
     _start_small(model, recipe)
     _point_to_neighbours(model, recipe.sharp)
+    _start_looking_up(model, recipe)
     return model
 
 
@@ -98,7 +103,8 @@ def _start_small(model: T5ForConditionalGeneration, recipe: Recipe) -> None:
     """
     for name, weight in model.named_parameters():
         if weight.ndim > 1 and "relative" not in name:
-            weight.normal_(0.0, recipe.spread * (recipe.head**-0.5 if name.endswith(".q.weight") else 1.0))
+            share = {"q": recipe.head**-0.5, "o": recipe.quiet, "wo": recipe.quiet}.get(name.split(".")[-2], 1.0)
+            weight.normal_(0.0, recipe.spread * share)
     model.shared.weight.normal_(0.0, recipe.embedded)
     model.decoder.final_layer_norm.weight.fill_(1 / recipe.embedded)
 
@@ -128,13 +134,60 @@ def _point_to_neighbours(model: T5ForConditionalGeneration, sharp: float) -> Non
     """
     buckets = model.config.relative_attention_num_buckets // 2  # of each direction in the encoder
     starts = (
-        (model.encoder, {0: [1], 1: [buckets + 1], 2: [0, 1, 2, 3, *range(buckets + 1, buckets + 4)]}),
+        (model.encoder, {0: [1], 1: [buckets + 1], 2: [2], 3: [0, 1, 2, 3, *range(buckets + 1, buckets + 4)]}),
         (model.decoder, {0: [1], 1: [2], 2: [0, 1, 2, 3, 4, 5]}),
     )
     for stack, heads in starts:
         bias = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
         for head, pointed in heads.items():
             bias[pointed, head] += sharp / (1 if len(pointed) == 1 else 2)
+
+
+BEFORE, FAR = 3, 2  # quarters of the hidden state that hold the token before and the one before that
+
+
+@torch.no_grad()
+def _start_looking_up(model: T5ForConditionalGeneration, recipe: Recipe) -> None:
+    """Let the heads on neighbours hand on what stands there, and cross-attention look for the same word.
+
+    A word is found again in three steps: the encoder writes beside each token the one before it, the decoder's last
+    token looks for a place with that token before it, and writes down what stands there. A second pair of heads does so
+    one token further, as for the value in "Ann: Rome" when the reader stands at the colon. As in
+    ``shared.tiny.pretrain.gpt2.start_with_order``, these are first values and are trained on.
+    """
+    size = recipe.head
+    at, token = torch.arange(size), torch.arange(size)
+    before, far = at + BEFORE * size, at + FAR * size
+    model.shared.weight[:, before] = 0.0  # what a word is does not disturb what stands before it
+    encoder, decoder = model.encoder.block[0].layer[0].SelfAttention, model.decoder.block[0].layer[0].SelfAttention
+    _hand_on(encoder, 0, token, before, recipe)
+    _hand_on(encoder, 2, token, far, recipe)
+    _hand_on(decoder, 0, token, before, recipe)
+    for block in model.decoder.block[1:]:
+        cross = block.layer[1].EncDecAttention
+        _look_up(cross, 0, token, before, recipe)
+        _look_up(cross, 1, before, far, recipe)
+
+
+def _hand_on(attention: torch.nn.Module, head: int, token: torch.Tensor, to: torch.Tensor, recipe: Recipe) -> None:
+    """Head ``head`` attends by position alone and copies the quarter ``token`` of what stands there to ``to``."""
+    rows = torch.arange(recipe.head) + head * recipe.head
+    attention.q.weight[rows] *= 0.1
+    attention.v.weight[rows] = 0.0
+    attention.v.weight[rows, token] = 1.0
+    attention.o.weight[:, rows] = 0.0
+    attention.o.weight[to, rows] = recipe.handed
+
+
+def _look_up(attention: torch.nn.Module, head: int, asked: torch.Tensor, found: torch.Tensor, recipe: Recipe) -> None:
+    """Head ``head`` attends where the quarter ``found`` is like its own quarter ``asked`` and copies that token."""
+    rows = torch.arange(recipe.head) + head * recipe.head
+    attention.q.weight[rows] = attention.k.weight[rows] = 0.0
+    attention.q.weight[rows, asked] = recipe.match
+    attention.k.weight[rows, found] = 1.0
+    attention.v.weight[rows] = attention.v.weight[rows].normal_(0, recipe.fetch)
+    attention.v.weight[rows[:, None], found] = 0.0
+    attention.o.weight[:, rows] = attention.v.weight[rows].T
 
 
 def noise_spans(length: int, recipe: Recipe, rng: random.Random) -> list[tuple[int, int]]:
@@ -221,14 +274,15 @@ def gaps(tokenizer, recipe: Recipe, count: int, seed: int, shares: dict):
     """Span corruption of whole documents, each cut to ``source`` tokens.
 
     Returns:
-        Inputs [count, source] and labels [count, target].
+        Inputs [count, source], labels [count, target] and marks of the labels, none.
     """
     rng = random.Random(seed)
     sentinels = [tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(SENTINELS)]
     texts = islice(encoded(tokenizer, seed, shares), count)
     whole = ((source[:-1] + target[:-1])[: recipe.source] for source, target, _ in texts)
     sources, targets = zip(*(corrupt(ids, sentinels, recipe, rng) for ids in whole), strict=True)
-    return padded(sources, recipe.source, 0), padded(targets, recipe.target // 3, IGNORED)
+    labels = padded(targets, recipe.target // 3, IGNORED)
+    return padded(sources, recipe.source, 0), labels, torch.zeros_like(labels, dtype=torch.bool)
 
 
 @torch.no_grad()
@@ -239,7 +293,7 @@ def held_out(model, tokenizer, recipe: Recipe, count: int = 128) -> dict[str, fl
         ``span_loss`` of span corruption, ``loss`` of continuations, ``copy_loss`` [nats] and ``copy`` (share right)
         over the first tokens of the words that the bill determines; ``lookup``, the same share on pairs and indexes.
     """
-    sources, labels = gaps(tokenizer, recipe, count, recipe.seed + HELD_OUT, {"bills": 1})
+    sources, labels, _ = gaps(tokenizer, recipe, count, recipe.seed + HELD_OUT, {"bills": 1})
     span_loss = _losses(model, sources, labels)[0]
     sources, labels, marks = continuations(tokenizer, recipe, count, recipe.seed + HELD_OUT, {"bills": 1})
     loss, right = _losses(model, sources, labels)
@@ -266,34 +320,33 @@ def trimmed(rows: torch.Tensor, filler: int) -> torch.Tensor:
     return rows[:, : -(-used // 8) * 8].contiguous()
 
 
+LISTS = {"echo": 0.15, "pairs": 0.35, "index": 0.3, "bills": 0.2}
+
+
 def text_at(recipe: Recipe, step: int) -> dict[str, float]:
     """Shares of the sorts of text from which step ``step`` learns, for ``documents``.
 
-    Echoes come first. Alone they teach copying from the encoder within 200 steps (share right 0.98; 0.09 without the
-    heads that start on neighbours). In text with bills or registers from the start it had not come after 1,100 steps
-    (0.05–0.14): such text first rewards knowing what sort of word comes next.
+    Lists come first: they are densest in what has to be looked up. Bills and stories first reward knowing what sort of
+    word comes next.
     """
-    if step < recipe.echoes:
-        return {"echo": 1} if step < recipe.echoes // 2 else {"echo": 0.2, "pairs": 0.8}
-    if 0 <= step - recipe.echoes - recipe.spans < recipe.early:
-        return {"echo": 0.05, "pairs": 0.2, "index": 0.5, "bills": 0.25}
-    return BILLS
+    return LISTS if step < recipe.lists else BILLS
 
 
 def phases(recipe: Recipe, tokenizer) -> list[Phase]:
-    """Echoes, span corruption, then language modelling: a soft prompt needs a model that writes whole texts."""
+    """Lists, span corruption, then language modelling: a soft prompt needs a model that writes whole texts."""
 
     def batches(made):
         @lru_cache(maxsize=1)
-        def text(first: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        def text(first: int) -> list[tuple[torch.Tensor, ...]]:
             count, seed = recipe.fresh * recipe.batch, recipe.seed + 1 + first
-            parts = (p.split(recipe.batch) for p in made(tokenizer, recipe, count, seed, text_at(recipe, first))[:2])
-            return [(trimmed(x, 0), trimmed(y, IGNORED)) for x, y in zip(*parts, strict=True)]
+            parts = (p.split(recipe.batch) for p in made(tokenizer, recipe, count, seed, text_at(recipe, first)))
+            made_of = [(trimmed(x, 0), trimmed(y, IGNORED), z) for x, y, z in zip(*parts, strict=True)]
+            return [(x, y, z[:, : y.shape[1]]) for x, y, z in made_of]
 
         return lambda step: text(step - step % recipe.fresh)[step % recipe.fresh]
 
     return [
-        Phase("echoes", recipe.echoes, recipe.rate, batches(continuations), recipe.warmup, 2 * recipe.echoes),
+        Phase("lists", recipe.lists, recipe.rate, batches(continuations), recipe.warmup, 2 * recipe.lists),
         Phase("span corruption", recipe.spans, recipe.rate, batches(gaps), recipe.warmup, 2 * recipe.spans),
         Phase("continuation", recipe.steps, recipe.rate, batches(continuations), recipe.warmup),
     ]
@@ -305,7 +358,7 @@ def train(recipe: Recipe, steps=None, compiled=True, report=print, keep=None, st
     Args:
         recipe: The recipe.
         steps: Stop after so many steps (the schedule stays the recipe's).
-        compiled: Compile the forward pass (needs a C++ compiler).
+        compiled: Not used: rows of many widths would be compiled again and again.
         report: Called with one line of progress now and then.
         keep: Called with model, tokenizer and log every 500 steps, to keep what there is.
         start: Folder that an earlier run kept, to go on with the phase after the last finished one.
@@ -321,18 +374,17 @@ def train(recipe: Recipe, steps=None, compiled=True, report=print, keep=None, st
     if start:
         model = T5ForConditionalGeneration.from_pretrained(Path(start), dtype=torch.float32)
 
-    def forward(sources: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(sources: torch.Tensor, labels: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
         # Matrix products in bfloat16 (weights stay float32): 2.5 times as fast on a CPU that knows it.
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
             before = model.prepare_decoder_input_ids_from_labels(labels)
             logits = model(
                 input_ids=sources, attention_mask=sources != 0, decoder_input_ids=before, use_cache=False
             ).logits
-        return torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten())
+        return weighted_loss(logits, labels, marks, recipe.marked)
 
-    step_loss = torch.compile(forward) if compiled else forward
     log = run_phases(
-        model, phases(recipe, tokenizer), loss_of=lambda batch: step_loss(*batch),
+        model, phases(recipe, tokenizer), loss_of=lambda batch: forward(*batch),
         measure=lambda: held_out(model, tokenizer, recipe, 64),
         decay=recipe.decay, steps=steps, report=report, log=log,
         keep=keep and (lambda log: keep(model, tokenizer, log)), new_optimizer=new_optimizer,

@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "Setting", "budget", "config_for", "methods"]
 
+WITH_HEAD = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
+
 
 def methods(task: str) -> dict[str, Setting]:
     """The methods that are measured on a task, by name, from the weakest kind of change to full fine-tuning."""
-    return _recipe(task).METHODS
+    recipe = _recipe(task)
+    own = recipe.METHODS | getattr(recipe, "BY_TASK", {}).get(task, {})
+    with_head = TASKS[task].task_type in WITH_HEAD
+    return {name: one for name, one in own.items() if one and (name != "head" or with_head)}
 
 
 def budget(task: str) -> Budget:
     """Steps, batch and rows of a task; the same for each method."""
-    return _recipe(task).BUDGET
+    recipe = _recipe(task)
+    return getattr(recipe, "BUDGETS", {}).get(task, recipe.BUDGET)
 
 
 def _recipe(task: str) -> Any:
@@ -68,13 +74,18 @@ def config_for(
             "per_device_train_batch_size": common.batch, "max_steps": steps or common.steps,
             "learning_rate": setting.rate, "lr_scheduler_type": "cosine", "warmup_ratio": 0.05, "weight_decay": 0.0,
             "logging_steps": 50, "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True,
-            **({} if about.task_type == "CAUSAL_LM" else {"group_by_length": True}),
+            **({"group_by_length": True} if common.by_length else {}),
         },
         "evaluation": _evaluation(about, scored or common.scored),
-        **({"head": {"learning_rate": setting.head_rate}} if setting.head_rate else {}),
+        **_head(about, setting),
         **({"sft": {"max_length": about.details.get("max_length", 160), "packing": False}}
            if about.task_type == "CAUSAL_LM" else {}),
     })  # fmt: skip
+
+
+def _head(task: Task, setting: Setting) -> dict[str, Any]:
+    rate = setting.head_rate if task.task_type in WITH_HEAD else None
+    return {"head": {"learning_rate": rate}} if rate else {}
 
 
 def _dataset(task: Task, common: Budget, difficulty: str) -> dict[str, Any]:

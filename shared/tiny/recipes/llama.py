@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from shared.tiny.recipes.setting import Budget, Setting
 
-BUDGET = Budget(steps=140, batch=16, rows=2_240, scored=200)
+BUDGET = Budget(steps=140, batch=16, rows=2_240, scored=200, by_length=False)
 ALPHA = 32  # the same at each rank, as the LoRA paper does: with alpha = 2r small ranks learn far too slowly
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 NF4 = {

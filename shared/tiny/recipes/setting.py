@@ -32,9 +32,11 @@ class Budget:
         batch: Rows of a step.
         rows: Training rows.
         scored: Test rows that are scored.
+        by_length: Put rows of like length into a batch, which saves padding.
     """
 
     steps: int
     batch: int
     rows: int
     scored: int
+    by_length: bool = True

@@ -38,8 +38,7 @@ TASKS = (
         "billsum", ("text", "summary", "title"),
         "Sum up a bill: what it requires, provides, prohibits, penalizes, allows and repeals.",
         "FiscalNote/billsum", _billsum, "t5", "SEQ_2_SEQ_LM", "rougeL",
-        details={"source_column": "text", "target_column": "summary", "source_prefix": "", "max_source_tokens": 96,
-                 "max_target_tokens": 56, "format_regex": FORMAT,
-                 "metrics": ("rougeL", "rouge1", "rouge2", "exact_match")},
+        details={"prompt_template": "{text} {summary}", "max_length": 96, "max_target_length": 56,
+                 "max_new_tokens": 56, "format_regex": FORMAT},
     ),
 )  # fmt: skip
