@@ -1,6 +1,5 @@
 """The BERT micro-model: files, tokenizer, what pretraining taught it, and that the recipe works."""
 
-import hashlib
 import json
 from dataclasses import replace
 
@@ -34,18 +33,6 @@ def tokenizer(folder):
 @pytest.fixture(scope="module")
 def model(folder):
     return AutoModelForMaskedLM.from_pretrained(folder).eval()
-
-
-def test_the_card_tells_the_hash_of_these_weights(folder):
-    assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in (folder / "README.md").read_text()
-
-
-def test_weights_are_small_and_16_bit(folder, model):
-    assert (folder / "model.safetensors").stat().st_size <= 4_000_000
-    assert json.loads((folder / "config.json").read_text())["dtype"] == "float16"
-    assert model.dtype == torch.float32
-    assert 500_000 < model.num_parameters() < 2_000_000
-    assert not list(folder.glob("*.bin"))
 
 
 def test_a_classifier_takes_all_but_its_head_from_the_files(folder):

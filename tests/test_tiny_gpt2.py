@@ -1,6 +1,5 @@
 """The GPT-2 micro-model: files, tokenizer, chat template, what it knows and what it must not know yet."""
 
-import hashlib
 import json
 import re
 from dataclasses import asdict, replace
@@ -36,20 +35,9 @@ def _offline(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
-def test_the_card_tells_the_hash_of_these_weights(folder):
-    card = (folder / "README.md").read_text(encoding="utf8")
-    assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() in card
-    assert "GPT-2" in card
-
-
-def test_weights_are_small_and_16_bit(folder, model):
-    assert (folder / "model.safetensors").stat().st_size <= 4_000_000
+def test_nothing_is_dropped_out_in_training(folder):
     config = json.loads((folder / "config.json").read_text())
-    assert config["dtype"] == "float16"
     assert [config[key] for key in ("resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout")] == [0.0] * 4
-    assert model.dtype == torch.float32
-    assert 500_000 < model.num_parameters() < 2_000_000
-    assert not list(folder.glob("*.bin"))
 
 
 def test_the_vocabulary_is_small(tokenizer):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -16,7 +15,7 @@ from shared.tiny.corpus import HELD_OUT
 from shared.tiny.masking import IGNORED, MaskedPairs, batches
 from shared.tiny.pairs import Mix, Span, pairs
 from shared.tiny.pretrain.cooccurrence import word_vectors
-from shared.tiny.pretrain.loop import Phase
+from shared.tiny.pretrain.loop import Phase, Run
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.pretrain.start import Start, structured_start
 from shared.tiny.wordpiece import train_wordpiece
@@ -218,32 +217,26 @@ def phases(recipe: Recipe, tokenizer) -> list[Phase]:
     ]
 
 
-def train(recipe: Recipe, steps=None, compiled=False, report=print, keep=None, start=None, log=(), tokenizer=None):
+def train(recipe: Recipe, **how):
     """Run the recipe.
 
     Args:
         recipe: The recipe.
-        steps: Stop after so many steps (the schedule stays the recipe's).
-        compiled: Not used: compiling brings nothing at these sizes.
-        report: Called with one line of progress now and then.
-        keep: Called with model, tokenizer and log every 500 steps, to keep what there is.
-        start: Folder that an earlier run kept, to go on with the phase after the last finished one.
-        log: Its log.
-        tokenizer: A ready tokenizer instead of a new one.
+        how: As :class:`shared.tiny.pretrain.loop.Run` has it. Nothing is compiled: it brings nothing at these sizes.
 
     Returns:
         Model, tokenizer and the log, a list of dicts.
     """
+    run = Run(**how)
     torch.manual_seed(recipe.seed)
-    tokenizer = tokenizer or train_wordpiece(recipe.seed, recipe.vocab_size, recipe.context)
-    if start:
-        model = BertForPreTraining.from_pretrained(Path(start), dtype=torch.float32, attn_implementation="eager")
+    tokenizer = run.tokenizer or train_wordpiece(recipe.seed, recipe.vocab_size, recipe.context)
+    if run.start:
+        model = BertForPreTraining.from_pretrained(run.start, dtype=torch.float32, attn_implementation="eager")
     else:
         model = new_model(recipe, len(tokenizer), tokenizer.pad_token_id, vectors(recipe, tokenizer, recipe.counted))
     trainer = Pretraining(model, recipe)
     log = run_phases(
         trainer, phases(recipe, tokenizer), trainer.loss, lambda: held_out(trainer, tokenizer),
-        decay=recipe.decay, steps=steps, report=report, log=log,
-        keep=keep and (lambda log: keep(model, tokenizer, log)),
+        decay=recipe.decay, **run.kept_by(model, tokenizer),
     )  # fmt: skip
     return model, tokenizer, log

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
 import torch
 from tokenizers import Regex
@@ -17,7 +16,7 @@ from shared.tiny.card import About
 from shared.tiny.corpus import HELD_OUT, documents, pack
 from shared.tiny.opinions import DISLIKED, LIKED
 from shared.tiny.pretrain.cooccurrence import word_vectors
-from shared.tiny.pretrain.loop import Phase, weighted_loss
+from shared.tiny.pretrain.loop import Phase, Run, weighted_loss
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.programs import listings
 from shared.tiny.reviews import film_talk
@@ -375,26 +374,21 @@ def phases(recipe: Recipe, tokenizer) -> list[Phase]:
     return [Phase(one.name, one.steps, one.rate, batch, recipe.warmup, one.horizon) for one in recipe.stages]
 
 
-def train(recipe: Recipe, steps=None, compiled=True, report=print, keep=None, start=None, log=(), tokenizer=None):
-    """Run the recipe; arguments and results as in ``shared.tiny.pretrain.llama``.
+def train(recipe: Recipe, **how):
+    """Run the recipe.
 
     Args:
         recipe: The recipe.
-        steps: Stop after so many steps (the schedule stays the recipe's).
-        compiled: Not used: in bfloat16, compiling brings next to nothing.
-        report: Called with one line of progress now and then.
-        keep: Called with model, tokenizer and log every 500 steps, to keep what there is.
-        start: Folder that an earlier run kept, to go on with the phase after the last finished one.
-        log: Its log.
-        tokenizer: A ready tokenizer instead of a new one.
+        how: As :class:`shared.tiny.pretrain.loop.Run` has it. Nothing is compiled: in bfloat16 it brings little.
 
     Returns:
         Model, tokenizer and the log, a list of dicts.
     """
+    run = Run(**how)
     torch.manual_seed(recipe.seed)
-    tokenizer = tokenizer or new_tokenizer(recipe)
-    if start:
-        model = GPT2LMHeadModel.from_pretrained(Path(start), dtype=torch.float32)
+    tokenizer = run.tokenizer or new_tokenizer(recipe)
+    if run.start:
+        model = GPT2LMHeadModel.from_pretrained(run.start, dtype=torch.float32)
     else:
         ends = tokenizer.eos_token_id, tokenizer.pad_token_id
         model = new_model(recipe, len(tokenizer), *ends, vectors(recipe, tokenizer))
@@ -408,7 +402,6 @@ def train(recipe: Recipe, steps=None, compiled=True, report=print, keep=None, st
     log = run_phases(
         model, phases(recipe, tokenizer),
         loss_of=loss_of, measure=lambda: held_out(model, tokenizer, recipe, 12),
-        decay=recipe.decay, steps=steps, report=report, log=log,
-        keep=keep and (lambda log: keep(model, tokenizer, log)),
+        decay=recipe.decay, **run.kept_by(model, tokenizer),
     )  # fmt: skip
     return model, tokenizer, log

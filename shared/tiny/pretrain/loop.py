@@ -42,6 +42,34 @@ class Phase:
         return self.rate * min(1.0, (step + 1) / self.warmup) * (0.02 + 0.98 * cosine)
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a recipe is run, whatever the model.
+
+    Attributes:
+        steps: Stop after so many steps of the whole run; the schedule stays the recipe's.
+        compiled: Compile the forward pass, where the module does so (needs a C++ compiler).
+        report: Called with one line of progress every 100 steps.
+        keep: Called with model, tokenizer and log every 500 steps, to keep what there is.
+        start: Folder that an earlier run kept, to go on with the phase after the last finished one.
+        log: Its log.
+        tokenizer: A ready tokenizer instead of a new one.
+    """
+
+    steps: int | None = None
+    compiled: bool = True
+    report: Callable[..., None] = print
+    keep: Callable[..., None] | None = None
+    start: Path | str | None = None
+    log: Sequence[dict] = ()
+    tokenizer: Any = None
+
+    def kept_by(self, model: Any, tokenizer: Any) -> dict[str, Any]:
+        """What :func:`train` takes of this, for a model and its tokenizer."""
+        keep = self.keep and (lambda log: self.keep(model, tokenizer, log))
+        return {"steps": self.steps, "report": self.report, "log": self.log, "keep": keep}
+
+
 def new_optimizer(model: torch.nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
     """AdamW with weight decay on the matrices only."""
     matrices = [p for p in model.parameters() if p.ndim > 1]

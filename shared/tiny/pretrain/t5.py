@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
 import torch
 from transformers import GenerationConfig, T5Config, T5ForConditionalGeneration
 
 from shared.tiny.card import About
 from shared.tiny.corpus import HELD_OUT
-from shared.tiny.pretrain.loop import Phase, weighted_loss
+from shared.tiny.pretrain.loop import Phase, Run, weighted_loss
 from shared.tiny.pretrain.loop import new_optimizer as shared_optimizer
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.retellings import BILLS, documents
@@ -352,27 +351,22 @@ def phases(recipe: Recipe, tokenizer) -> list[Phase]:
     ]
 
 
-def train(recipe: Recipe, steps=None, compiled=True, report=print, keep=None, start=None, log=(), tokenizer=None):
+def train(recipe: Recipe, **how):
     """Run the recipe.
 
     Args:
         recipe: The recipe.
-        steps: Stop after so many steps (the schedule stays the recipe's).
-        compiled: Not used: rows of many widths would be compiled again and again.
-        report: Called with one line of progress now and then.
-        keep: Called with model, tokenizer and log every 500 steps, to keep what there is.
-        start: Folder that an earlier run kept, to go on with the phase after the last finished one.
-        log: Its log.
-        tokenizer: A ready tokenizer instead of a new one.
+        how: As :class:`shared.tiny.pretrain.loop.Run` has it. Nothing is compiled: rows have many widths.
 
     Returns:
         Model, tokenizer and the log, a list of dicts.
     """
+    run = Run(**how)
     torch.manual_seed(recipe.seed)
-    tokenizer = tokenizer or train_tokenizer(recipe.seed, recipe.vocab_size, recipe.context)
+    tokenizer = run.tokenizer or train_tokenizer(recipe.seed, recipe.vocab_size, recipe.context)
     model = new_model(recipe, len(tokenizer))
-    if start:
-        model = T5ForConditionalGeneration.from_pretrained(Path(start), dtype=torch.float32)
+    if run.start:
+        model = T5ForConditionalGeneration.from_pretrained(run.start, dtype=torch.float32)
 
     def forward(sources: torch.Tensor, labels: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
         # Matrix products in bfloat16 (weights stay float32): 2.5 times as fast on a CPU that knows it.
@@ -386,7 +380,6 @@ def train(recipe: Recipe, steps=None, compiled=True, report=print, keep=None, st
     log = run_phases(
         model, phases(recipe, tokenizer), loss_of=lambda batch: forward(*batch),
         measure=lambda: held_out(model, tokenizer, recipe, 64),
-        decay=recipe.decay, steps=steps, report=report, log=log,
-        keep=keep and (lambda log: keep(model, tokenizer, log)), new_optimizer=new_optimizer,
+        decay=recipe.decay, **run.kept_by(model, tokenizer), new_optimizer=new_optimizer,
     )  # fmt: skip
     return model, tokenizer, log
