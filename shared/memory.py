@@ -139,11 +139,20 @@ def activations(
     heads: int = LLAMA_2_7B.heads,
     checkpointing: bool = False,
     flash: bool = True,
+    inner: int | None = None,
+    gated: bool = False,
+    width: int = 2,
+    dropout: bool = True,
+    inputs: bool = True,
 ) -> float:
-    """Activations kept for the backward pass in 16 bit [GB]: an approximation.
+    """Activations kept for the backward pass [GB]: an approximation.
 
     The formula is that of Korthikanti et al. 2022 ("Reducing Activation Recomputation in Large Transformer Models"):
-    s b h (34 + 5 a s / h) bytes per layer. It was made for GELU and LayerNorm; for Llama's SwiGLU it is a rough size.
+    s b h (34 + 5 a s / h) bytes per layer, for 16-bit numbers, an inner size of 4 h and GELU. By its parts, in numbers
+    per token: 2 h for the inputs of two norms, 5 h of attention (its input, Q, K, V, and the output layer's input),
+    h + 2 f of a feed-forward part of inner size f, which is h + 4 f where it is gated (SwiGLU); two dropout masks of a
+    byte each; and, unless attention is fused, the s x s matrix of each head twice with its mask. The defaults give the
+    paper's number.
 
     Args:
         batch: Sequences b.
@@ -153,11 +162,21 @@ def activations(
         heads: Attention heads a.
         checkpointing: Keep only each layer's input, 2 s b h, and compute the rest again.
         flash: Attention without the s x s matrix, which drops the second term.
+        inner: Inner size f of the feed-forward part; None: 4 h.
+        gated: Whether the feed-forward part has a gate.
+        width: Bytes of a number.
+        dropout: Whether dropout is on: without it no masks are kept.
+        inputs: Whether the linear layers' inputs are kept: a frozen layer that has no adapter on it needs its weight
+            only for the gradient of its input.
     """
-    tokens = length * batch * d
+    tokens = length * batch
     if checkpointing:
-        return 2 * tokens * layers / GB
-    return tokens * layers * (34 + (0 if flash else 5 * heads * length / d)) / GB
+        return width * tokens * d * layers / GB
+    inner = 4 * d if inner is None else inner
+    numbers = 8 * d + (4 if gated else 2) * inner - (0 if inputs else 2 * d + inner)
+    masks = 2 * d if dropout else 0
+    matrix = 0 if flash else heads * length * (2 * width + 1 if dropout else width)
+    return tokens * layers * (width * numbers + masks + matrix) / GB
 
 
 def logits(batch: int, length: int, vocabulary: int = LLAMA_2_7B.vocabulary, copies: int = 1) -> float:

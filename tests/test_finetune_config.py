@@ -201,6 +201,33 @@ def test_changed_copies_and_checks(tmp_path):
         config.changed(peft={"lora_r": -1})
 
 
+ODD = (None, True, 3, -1.5, "x", "", [], ["x"], [[1]], {}, {"x": 1}, {"x": {"y": None}})
+
+
+@pytest.mark.parametrize("task", ["CAUSAL_LM", "SEQ_2_SEQ_LM"])
+def test_no_odd_value_of_any_key_stops_the_check(task):
+    import copy
+
+    from shared.finetune.config import check, salvage
+    from shared.finetune.where import walk
+    from shared.finetune.yaml_source import Source, parse_source
+
+    good = parse_source(GOOD.replace("CAUSAL_LM", task)).data
+    keys = list(dict.fromkeys((section, key) for section, _, key, _ in walk(Config)))
+    for section, key in keys:
+        for odd in ODD:
+            data = copy.deepcopy(good)
+            here = data
+            for step in section.split(".") if section else ():
+                here = here.setdefault(step, {}) if isinstance(here, dict) else {}
+            here[key] = odd
+            config, faults = check(Source("odd.yaml", data))
+            assert (config is None) == bool(faults)
+            assert all(fault.cure for fault in faults), (section, key, odd, list(map(str, faults)))
+            assert not any(fault.key.endswith((".int", ".str", "]]")) for fault in faults), list(map(str, faults))
+            assert salvage(Source("odd.yaml", data)) is not None, (section, key, odd)
+
+
 def test_each_key_says_what_it_does():
     for section in ("model", "dataset", "sft", "evaluation"):
         for name, field in Config.model_fields[section].annotation.model_fields.items():

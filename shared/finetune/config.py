@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +11,8 @@ import yaml
 from pydantic import Field, ValidationError
 
 from shared.finetune.cross_checks import cross_checks
-from shared.finetune.faults import ConfigFaults, Fault, did_you_mean
-from shared.finetune.methods import METHODS
+from shared.finetune.faults import ConfigFaults, Fault
+from shared.finetune.pydantic_faults import faults_of, source_path
 from shared.finetune.schema import (
     DatasetSection,
     EvaluationSection,
@@ -19,13 +20,14 @@ from shared.finetune.schema import (
     LabSection,
     ModelSection,
     Section,
-    SftSection,
     peft_union,
+    sft_section,
     training_section,
 )
-from shared.finetune.yaml_source import Source, apply_override, dotted, read_source
+from shared.finetune.yaml_source import Source, apply_override, read_source
 
 TrainingSection = training_section()
+SftSection = sft_section()
 PeftUnion = peft_union()
 
 
@@ -42,7 +44,9 @@ class Config(Section):
     training: TrainingSection = Field(  # type: ignore[valid-type]
         default_factory=TrainingSection, description="transformers.TrainingArguments' names and meanings."
     )
-    sft: SftSection = Field(default_factory=SftSection, description="TRL's SFTConfig names (CAUSAL_LM only).")
+    sft: SftSection = Field(  # type: ignore[valid-type]
+        default_factory=SftSection, description="trl.SFTConfig's names and meanings (CAUSAL_LM only)."
+    )
     head: HeadSection = Field(default_factory=HeadSection, description="The task's new layers.")
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection, description="Generation and metrics.")
     lab: LabSection | None = Field(None, description="What only a lab's notebooks read.")
@@ -83,10 +87,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: With every fault in ``faults``, each with file, line, key, value, message and cure.
     """
+    return _checked(read(path, overrides))
+
+
+def read(path: str | Path, overrides: Sequence[str] = ()) -> Source:
+    """A configuration file's raw values and their lines, with the overrides applied."""
     source = read_source(path)
     for text in overrides:
         apply_override(source, text)
-    return _checked(source)
+    return source
 
 
 def find_faults(path: str | Path, overrides: Sequence[str] = ()) -> list[Fault]:
@@ -98,117 +107,85 @@ def find_faults(path: str | Path, overrides: Sequence[str] = ()) -> list[Fault]:
     return []
 
 
-def _checked(source: Source) -> Config:
+def check(source: Source) -> tuple[Config | None, list[Fault]]:
+    """Check a configuration that was read.
+
+    Args:
+        source: The raw values; ``source.faults`` are those of reading.
+
+    Returns:
+        The configuration (None when it has faults) and the faults, those between keys included.
+    """
     faults, config = list(source.faults), None
-    if source.data is not None or not faults:
-        if isinstance(source.data, dict):
-            between = cross_checks(source)
-            try:
-                config = Config.model_validate(source.data)
-            except ValidationError as error:
-                # a fault between keys says more than "should be a boolean" about the same key
-                known = {fault.key for fault in between}
-                faults += [fault for fault in _faults_of(error, source) if fault.key not in known]
-            faults += between
-        else:
-            faults.append(source.fault((), "not a configuration", "write sections such as model:, peft:, dataset:"))
-    if faults:
+    if source.data is None and faults:
+        return None, faults
+    if not isinstance(source.data, dict):
+        return None, [
+            *faults,
+            source.fault((), "not a configuration", "write sections such as model:, peft:, dataset:"),
+        ]
+    between = cross_checks(source)
+    try:
+        config = Config.model_validate(source.data)
+    except ValidationError as error:
+        # a fault between keys says more than "should be a boolean" about the same key
+        known = {fault.key for fault in between}
+        faults += [fault for fault in faults_of(error, source, Config) if fault.key not in known]
+    faults += between
+    return (None if faults else config), faults
+
+
+def salvage(source: Source) -> Config | None:
+    """What is sound of a faulty configuration, so that faults which only model and data show are told as well.
+
+    Faulty keys are left out, as if they stood at their defaults: what depends on them must not be checked.
+
+    Args:
+        source: The raw values.
+
+    Returns:
+        A configuration, or None where too little is left.
+    """
+    if not isinstance(source.data, dict):
+        return None
+    data = copy.deepcopy(source.data)
+    for _ in range(10):  # taking a key out may bring another fault to light
+        try:
+            return Config.model_validate(data)
+        except ValidationError as error:
+            for item in error.errors(include_url=False):
+                _mend(data, source_path(item["loc"], Source("", data)), item["type"])
+    return None
+
+
+STAND_INS = {
+    ("task_name",): "unnamed",
+    ("model",): {"name_or_path": ""},
+    ("model", "name_or_path"): "",
+    ("peft",): {"method": "full"},
+    ("dataset",): {"name": ""},
+    ("dataset", "name"): "",
+}
+
+
+def _mend(data: dict, path: tuple, kind: str) -> None:
+    """Take a faulty value out; something neutral stands in for what is required."""
+    here: Any = data
+    for step in path[:-1]:
+        try:
+            here = here[step]
+        except (KeyError, IndexError, TypeError):
+            return
+    if path in STAND_INS or (path and path[0] == "peft" and len(path) > 1 and kind.startswith("union_tag")):
+        here[path[-1]] = copy.deepcopy(STAND_INS.get(path, {"method": "full"}))
+    elif isinstance(here, dict):
+        here.pop(path[-1], None)
+    elif isinstance(here, list) and len(path) > 1:
+        _mend(data, path[:-1], kind)
+
+
+def _checked(source: Source) -> Config:
+    config, faults = check(source)
+    if config is None:
         raise ConfigFaults(source.file, faults)
     return config
-
-
-def _faults_of(error: ValidationError, source: Source) -> Iterator[Fault]:
-    for item in error.errors(include_url=False):
-        path = _source_path(item["loc"], source)
-        kind, context = item["type"], item.get("ctx", {})
-        if kind == "extra_forbidden":
-            yield source.fault(path, "unknown key", _unknown_key_cure(path, item["loc"]))
-        elif kind in ("missing", "union_tag_not_found"):
-            path = (*path, "method") if kind == "union_tag_not_found" else path
-            yield source.fault(path, "is missing", f"add {path[-1]}: … here; it is {_described(path)}", value=None)
-        elif kind == "union_tag_invalid":
-            yield source.fault((*path, "method"), *_method_fault(context.get("tag")))
-        elif kind == "literal_error":
-            known = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            yield source.fault(path, "not one of the known values", did_you_mean(item["input"], known))
-        else:
-            yield source.fault(path, _plain(item["msg"]), _type_cure(kind, item["input"], path))
-
-
-def _source_path(loc: tuple, source: Source) -> tuple:
-    """pydantic's location without the parts that do not stand in the YAML (union tags and type names)."""
-    path: tuple = ()
-    for step in loc:
-        here = source.get(path)
-        if isinstance(here, dict) and step not in here and step in METHODS and path == ("peft",):
-            continue
-        if isinstance(here, list) and not isinstance(step, int):
-            continue
-        if path and not isinstance(here, (dict, list)) and here is not None:
-            continue  # the branch of a union, for example "int" below a value that is a string
-        path = (*path, step)
-    return path
-
-
-def _section_at(loc: tuple) -> type | None:
-    """The schema class that a pydantic location's last key was looked for in."""
-    here: Any = Config
-    for step in loc[:-1]:
-        if step in METHODS:
-            here = METHODS[step].section
-            continue
-        field = getattr(here, "model_fields", {}).get(step)
-        if field is None:
-            return None
-        here = next(
-            (
-                one
-                for one in (field.annotation, *getattr(field.annotation, "__args__", ()))
-                if hasattr(one, "model_fields")
-            ),
-            here,
-        )
-    return here
-
-
-def _unknown_key_cure(path: tuple, loc: tuple) -> str:
-    section = _section_at(loc)
-    own = getattr(section, "model_fields", {})
-    for name, field in Config.model_fields.items():
-        sections = (field.annotation, *getattr(field.annotation, "__args__", ()))
-        keys = {key for one in sections for key in getattr(one, "model_fields", {})}
-        if path[-1] in keys and path[-1] not in own and path[0] != name:
-            return f"it belongs under {name}:"
-    return did_you_mean(str(path[-1]), own)
-
-
-def _described(path: tuple) -> str:
-    if path[-1] == "method":
-        return "one of " + ", ".join(METHODS)
-    section = _section_at((*path[:1], path[-1]) if len(path) > 1 else path)
-    field = getattr(section, "model_fields", {}).get(path[-1])
-    return (field.description if field is not None and field.description else dotted(path)).rstrip(".")
-
-
-def _method_fault(tag: Any) -> tuple[str, str]:
-    return "there is no such method", did_you_mean(str(tag), [*METHODS])
-
-
-def _plain(message: str) -> str:
-    return message.replace("Input should be", "should be").replace("a valid dictionary", "a mapping (key: value)")
-
-
-def _type_cure(kind: str, value: Any, path: tuple) -> str:
-    if isinstance(value, str) and kind in ("float_type", "int_type"):
-        return f"write the number without quotes: {path[-1]}: {value}"
-    if kind == "bool_type":
-        return f"write {path[-1]}: true or {path[-1]}: false"
-    if kind == "int_type" and isinstance(value, float):
-        return f"write a whole number, for example {int(value)}"
-    if kind == "list_type":
-        return f"write a list: [{value}]"
-    if kind == "string_type":
-        return f'write a text: "{value}"'
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
-        return "write its keys indented on the lines below"
-    return "change the value accordingly"

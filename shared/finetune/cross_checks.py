@@ -3,13 +3,16 @@ together with the faults of single keys."""
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Iterator
 
-from shared.finetune.faults import Fault
+from shared.finetune.cross_checks_training import CHECKS
+from shared.finetune.faults import Fault, did_you_mean
 from shared.finetune.methods import METHODS
+from shared.finetune.schema import DatasetSection
 from shared.finetune.tasks import TASKS
-from shared.finetune.yaml_source import Source
+from shared.finetune.yaml_source import Source, section_of
 
 
 def cross_checks(source: Source) -> list[Fault]:
@@ -20,17 +23,11 @@ def cross_checks(source: Source) -> list[Fault]:
     """
     return [
         fault
-        for check in (_task, _metric, _method, _quantization, _precision, _template, _login, _best_model, _lab)
+        for check in (_task, _metric, _method, _prompt, _packing, _quantization, _template, _lab, *CHECKS)
         for fault in check(source)
     ]
 
 
-def _section(source: Source, *path: str) -> dict:
-    found = source.get(path)
-    return found if isinstance(found, dict) else {}
-
-
-TASKS_WITH_HEAD = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
 TASKS_WITH_TEMPLATE = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
     "text_columns": ("SEQ_CLS", "TOKEN_CLS"),
@@ -47,34 +44,57 @@ OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
 }
 
 
-def _task(source: Source) -> Iterator[Fault]:
+def _task_of(source: Source) -> str | None:
+    """The task type; None where it is not one."""
     task = source.get(("task_type",), "CAUSAL_LM")
-    if task != "CAUSAL_LM" and _section(source, "sft"):
+    return task if isinstance(task, str) and task in TASKS else None
+
+
+def _task(source: Source) -> Iterator[Fault]:
+    task = _task_of(source)
+    if task is None:  # a fault of its own, and nothing can be said about keys that depend on it
+        return
+    sft, data = section_of(source, "sft"), section_of(source, "dataset")
+    if task != "CAUSAL_LM" and sft.get("packing") is True:
+        why = f"packing puts several examples into one sequence, and {task} learns one answer per sequence"
+        yield source.fault(("sft", "packing"), why, "remove the section sft:, which is for CAUSAL_LM")
+    elif task != "CAUSAL_LM" and sft:
         cure = "remove the section; the longest input is dataset.max_length here"
         yield source.fault(("sft",), f"the section is for CAUSAL_LM, the task is {task}", cure, value=None)
-    if task not in TASKS_WITH_HEAD and _section(source, "head"):
+    if not TASKS[task].has_head and section_of(source, "head"):
         yield source.fault(("head",), f"{task} has no new head", "remove the section", value=None)
     for key, tasks in OWN_KEYS.items():
-        if key in _section(source, "dataset") and task not in tasks:
+        if key in data and task not in tasks:
             why = f"means nothing for {task}; it is for {', '.join(tasks)}"
             cure = "use sft.max_length" if (key, task) == ("max_length", "CAUSAL_LM") else "remove the key"
             yield source.fault(("dataset", key), why, cure)
-    if task == "TOKEN_CLS" and len(_section(source, "dataset").get("text_columns") or [0]) > 1:
+    columns = data.get("text_columns")
+    if task == "TOKEN_CLS" and isinstance(columns, list) and len(columns) > 1:
         yield source.fault(("dataset", "text_columns"), "words stand in one column", "name one column")
 
 
 def _metric(source: Source) -> Iterator[Fault]:
-    task, section = source.get(("task_type",), "CAUSAL_LM"), _section(source, "evaluation")
+    task, section = _task_of(source), section_of(source, "evaluation")
     for key in ("metric", "tests_field"):
-        if key in section and task != "CAUSAL_LM" and task in TASKS:
+        if key in section and task not in (None, "CAUSAL_LM"):
             own = ", ".join(TASKS[task].metrics)
             yield source.fault(("evaluation", key), f"is for CAUSAL_LM; {task} is scored by {own}", "remove the key")
     if "tests_field" in section and section.get("metric") != "pass_at_1" and task == "CAUSAL_LM":
         yield source.fault(("evaluation", "tests_field"), "is not used: metric is not pass_at_1", "remove the key")
+    if (pattern := section.get("format_regex")) and isinstance(pattern, str):
+        yield from _pattern(source, ("evaluation", "format_regex"), pattern)
+
+
+def _pattern(source: Source, path: tuple, pattern: str) -> Iterator[Fault]:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        cure = "mend it; a parenthesis, dot or plus itself is written with a backslash before it"
+        yield source.fault(path, f"not a regular expression: {error}", cure)
 
 
 def _method(source: Source) -> Iterator[Fault]:
-    section = _section(source, "peft")
+    section = section_of(source, "peft")
     method = METHODS.get(str(section.get("method")))
     if method and method.no_checkpointing and source.get(("training", "gradient_checkpointing")) is True:
         yield source.fault(
@@ -91,11 +111,77 @@ def _method(source: Source) -> Iterator[Fault]:
     ranks = section.get("init_r", 12), section.get("target_r", 8)
     if section.get("method") == "adalora" and all(isinstance(one, int) for one in ranks) and ranks[1] > ranks[0]:
         yield source.fault(("peft", "target_r"), f"is above init_r ({ranks[0]}): ranks only fall", "lower target_r")
+    early, late, steps = section.get("tinit"), section.get("tfinal"), source.get(("training", "max_steps"))
+    if section.get("method") == "adalora" and _whole(steps) and steps > 0 and (_whole(early) or _whole(late)):
+        early = early if _whole(early) else steps // 10
+        late = late if _whole(late) else 3 * steps // 10
+        if early + late >= steps:
+            key = "tfinal" if section.get("tfinal") is not None else "tinit"
+            why = f"tinit ({early}) and tfinal ({late}) leave no step of {steps} to prune in"
+            yield source.fault(("peft", key), why, "lower it, or raise training.max_steps")
+    yield from _targets(source, section)
+
+
+def _targets(source: Source, section: dict) -> Iterator[Fault]:
+    """What peft refuses about the names of layers, whatever the architecture."""
+    targets, feedforward = section.get("target_modules"), section.get("feedforward_modules")
+    if targets == []:
+        cure = (
+            "name layers, or write all-linear" if section.get("method") != "ia3" else "name layers, or remove the key"
+        )
+        yield source.fault(("peft", "target_modules"), "names no layer, so nothing would be trained", cure)
+    if isinstance(targets, str) and targets != "all-linear":
+        yield from _pattern(source, ("peft", "target_modules"), targets)
+    if section.get("layers_to_transform") is not None and not isinstance(targets, list):
+        cure = "name the layers as a list: target_modules: [q_proj, v_proj]"
+        yield source.fault(("peft", "layers_to_transform"), "needs target_modules as a list of names", cure)
+    if feedforward is not None and section.get("method") == "ia3" and targets is None:
+        why = "is read together with target_modules only"
+        yield source.fault(("peft", "feedforward_modules"), why, "set target_modules too, or remove the key")
+    if isinstance(feedforward, list) and isinstance(targets, list):
+        for number, name in enumerate(feedforward):
+            if name not in targets:
+                path, why = ("peft", "feedforward_modules", number), "does not stand in target_modules"
+                yield source.fault(path, why, f"add {name} to target_modules, or remove it here")
+
+
+def _prompt(source: Source) -> Iterator[Fault]:
+    """Virtual tokens take their places from the sequence's."""
+    section, task = section_of(source, "peft"), _task_of(source)
+    own = {"num_virtual_tokens", "method"} <= set(section)
+    tokens = section.get("num_virtual_tokens") if own else None
+    where = ("sft", "max_length") if task == "CAUSAL_LM" else ("dataset", "max_length")
+    longest = section_of(source, where[0]).get("max_length", section_of(source, where[0]).get("max_seq_length"))
+    if _whole(tokens) and _whole(longest) and tokens >= longest:
+        why = f"the prompt is as long as the longest input or longer ({'.'.join(where)}: {longest})"
+        yield source.fault(("peft", "num_virtual_tokens"), why, f"write fewer than {longest}; the papers take 5 to 100")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _packing(source: Source) -> Iterator[Fault]:
+    sft, method = section_of(source, "sft"), METHODS.get(str(source.get(("peft", "method"))))
+    if sft.get("packing") is not True or _task_of(source) != "CAUSAL_LM":
+        return
+    if "max_length" in sft and sft["max_length"] is None:
+        why = "packing fills sequences of a certain length, and there is none"
+        yield source.fault(("sft", "max_length"), why, "write max_length: 1024, or packing: false")
+    if method and "num_virtual_tokens" in method.section.model_fields:
+        why = f"does not go with {method.name}: only the first example of a pack would stand behind the prompt"
+        yield source.fault(("sft", "packing"), why, "write packing: false")
 
 
 def _quantization(source: Source) -> Iterator[Fault]:
-    quantization = _section(source, "model", "quantization")
+    quantization = section_of(source, "model", "quantization")
     bits = [key for key in ("load_in_4bit", "load_in_8bit") if quantization.get(key) is True]
+    if quantization and not bits:
+        why = "has settings, but neither load_in_4bit nor load_in_8bit: the base would not be quantised"
+        yield source.fault(("model", "quantization"), why, "add load_in_4bit: true, or remove the section", value=None)
+    if bits and source.get(("peft", "init_lora_weights")) == "pissa":
+        why = "PiSSA splits the weights themselves, which a quantised base does not hold"
+        yield source.fault(("peft", "init_lora_weights"), why, "write true or olora, or remove model.quantization")
     if len(bits) == 2:
         yield source.fault(("model", "quantization", "load_in_8bit"), "4 and 8 bits at once", "keep one of the two")
     method = METHODS.get(str(source.get(("peft", "method"))))
@@ -107,24 +193,11 @@ def _quantization(source: Source) -> Iterator[Fault]:
         )
 
 
-def _precision(source: Source) -> Iterator[Fault]:
-    training = _section(source, "training")
-    if training.get("bf16") is True and training.get("fp16") is True:
-        yield source.fault(("training", "fp16"), "bf16 and fp16 at once", "keep bf16: its range needs no loss scaling")
-    half = source.get(("model", "dtype")) == "float16"
-    if half and not _section(source, "model", "quantization") and source.get(("peft", "method")) == "full":
-        yield source.fault(
-            ("model", "dtype"),
-            "weights trained in float16 overflow or stop moving",
-            "use float32 (with training.fp16 or bf16) or bfloat16",
-        )
-
-
 def _template(source: Source) -> Iterator[Fault]:
-    data = _section(source, "dataset")
+    data = section_of(source, "dataset")
     template, marker = data.get("prompt_template"), data.get("response_marker")
-    task = source.get(("task_type",), "CAUSAL_LM")
-    if data and not template and not marker and task == "SEQ_2_SEQ_LM":
+    task, misspelt = _task_of(source), set(data) - set(DatasetSection.model_fields)
+    if data and not template and not marker and task == "SEQ_2_SEQ_LM" and not misspelt:
         yield source.fault(
             ("dataset",),
             "neither prompt_template nor response_marker: what is the prompt?",
@@ -176,45 +249,9 @@ def _placeholders(source: Source, template: str, response: object) -> Iterator[F
             )
 
 
-def _login(source: Source) -> Iterator[Fault]:
-    if isinstance(source.get(("model", "use_auth_token")), str):
-        yield source.fault(
-            ("model", "use_auth_token"),
-            "a token must never stand in a file",
-            "run `hf auth login` and write use_auth_token: true; revoke the token if this file was shared",
-            value="(hidden)",
-        )
-    if isinstance(source.get(("training", "hub_token")), str):
-        yield source.fault(
-            ("training", "hub_token"), "a token must never stand in a file", "run `hf auth login`", value="(hidden)"
-        )
-
-
-def _best_model(source: Source) -> Iterator[Fault]:
-    training = _section(source, "training")
-    if training.get("load_best_model_at_end") is not True:
-        return
-    evaluates, saves = training.get("eval_strategy", "no"), training.get("save_strategy", "steps")
-    if evaluates != saves and saves != "best":
-        yield source.fault(
-            ("training", "load_best_model_at_end"),
-            f"needs evaluation and saving together, but eval_strategy is {evaluates} and save_strategy is {saves}",
-            "set both to the same, for example steps",
-        )
-    elif evaluates == "steps":
-        every = training.get("eval_steps", training.get("logging_steps", 500))
-        save = training.get("save_steps", 500)
-        if isinstance(every, int) and isinstance(save, int) and every and save % every:
-            yield source.fault(
-                ("training", "save_steps"),
-                f"is not a multiple of eval_steps ({every}), so some checkpoints would have no score",
-                f"write {every * max(1, round(save / every))}",
-            )
-
-
 def _lab(source: Source) -> Iterator[Fault]:
-    for number, name in enumerate(source.get(("lab", "compare")) or []):
-        if name not in METHODS and name != "qlora":
-            yield source.fault(
-                ("lab", "compare", number), "there is no such method", "choose from: " + ", ".join([*METHODS, "qlora"])
-            )
+    names, known = source.get(("lab", "compare")), [*METHODS, "qlora"]
+    for number, name in enumerate(names if isinstance(names, list) else []):
+        if isinstance(name, str) and name not in known:
+            cure = f"{did_you_mean(name, known)} All are: {', '.join(known)}"
+            yield source.fault(("lab", "compare", number), "there is no such method", cure)

@@ -97,7 +97,7 @@ def prompt_of(row: Mapping[str, Any], dataset: DatasetSection, tokenizer: Any = 
         return chat_prompt(messages_of(row, dataset, "the input"), tokenizer, "the input")
     if dataset.prompt_template:
         before, _ = around_response(dataset)
-        _check_names(_names(before), list(row), "the input")
+        _check_names(placeholders(before), list(row), "the input")
         return before.format_map(_cut(row, dataset))
     if dataset.text_field in row:
         return prompt_of_text(str(row[dataset.text_field]), dataset)
@@ -124,7 +124,7 @@ def prompt_of_text(text: str, dataset: DatasetSection, tokenizer: Any = None) ->
             cure=f'end it with the marker, or set dataset.input_template, for example "### Human: {{text}}{marker}"',
         )
     before, _ = around_response(dataset)
-    names = list(dict.fromkeys(_names(before)))
+    names = list(dict.fromkeys(placeholders(before)))
     if len(names) == 1:
         return before.format_map(_cut({names[0]: text}, dataset))
     raise DataError(
@@ -248,7 +248,8 @@ def _hub(dataset: DatasetSection, split: str) -> Dataset:
 # -- rows to texts ----------------------------------------------------------------------------------------------------
 
 
-def _names(template: str) -> list[str]:
+def placeholders(template: str) -> list[str]:
+    """The column names in a template's {placeholders}, in order."""
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
 
@@ -260,7 +261,7 @@ def around_response(dataset: DatasetSection) -> tuple[str, str]:
     ``|`` leaves one, is dropped.
     """
     template = (dataset.prompt_template or "").removesuffix("\n")
-    mark = "{" + (dataset.response_field or _names(template)[-1])
+    mark = "{" + (dataset.response_field or placeholders(template)[-1])
     start = template.rindex(mark)
     before = template[:start].rstrip(" \t")
     return before, template[len(before) :]
@@ -292,7 +293,7 @@ def check_columns(columns: list[str], dataset: DatasetSection) -> None:
         raise DataError(
             f"{dataset.name}: dataset.max_words does not cut messages", cure="remove it; set sft.max_length"
         )
-    needed = [field] if field else _names(dataset.prompt_template or f"{{{dataset.text_field}}}")
+    needed = [field] if field else placeholders(dataset.prompt_template or f"{{{dataset.text_field}}}")
     _check_names([*needed, *dataset.max_words], columns, dataset.name)
 
 

@@ -18,10 +18,12 @@ class Precision:
     Attributes:
         value: ``"fp32"``, ``"bf16"`` or ``"fp16"``.
         reason: Why.
+        emulated: Why bfloat16 is slow here, where the configuration wants it and the processor lacks it.
     """
 
     value: str
     reason: str
+    emulated: str = ""
 
 
 def choose_precision(config: Config) -> Precision:
@@ -44,10 +46,12 @@ def choose_precision(config: Config) -> Precision:
     if training.fp16:
         return Precision("fp16", "training.fp16 is true")
     has, which = _bf16(device)
-    if training.bf16 and cuda and not has:
-        raise HardwareError(f"training.bf16: true, but {which}", cure="write training.fp16: true, bf16: false")
+    if training.bf16 and device != "cpu" and not has:
+        cure = "write training.fp16: true, bf16: false" if cuda else "write training.bf16: false"
+        raise HardwareError(f"training.bf16: true, but {which}", cure=cure)
     if "bf16" in training.model_fields_set:
-        return Precision("bf16" if training.bf16 else "fp32", f"training.bf16 is {str(training.bf16).lower()}")
+        slow = which if training.bf16 and not has else ""
+        return Precision("bf16" if training.bf16 else "fp32", f"training.bf16 is {str(training.bf16).lower()}", slow)
     if config.model.name_or_path.startswith("tiny:"):
         return Precision("fp32", "a micro-model gains nothing from fewer bits")
     return (

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
-import typing
 from functools import cache
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 
+from shared.finetune.library_fields import NOT_IN_SFT, library_fields
 from shared.finetune.methods import METHODS
 
 TASK_TYPES = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "SEQ_2_SEQ_LM")
@@ -83,11 +82,11 @@ class DatasetSection(Section):
         description="A single local file: the share of rows [0–0.5] that is "
         "held out for evaluation, and the same again for the test.",
     )
-    max_train_rows: int | None = Field(None, ge=1, description="Train on this many rows, drawn with a fixed seed.")
-    max_eval_rows: int | None = Field(None, ge=1, description="Evaluate the loss on this many rows.")
+    max_train_rows: int | None = Field(None, ge=1, description="Train on so many, drawn with a fixed seed [rows].")
+    max_eval_rows: int | None = Field(None, ge=1, description="Evaluate the loss on so many [rows].")
     max_words: dict[str, int] = Field(
         default_factory=dict,
-        description="Cut a column after this many words before it goes into the template, for example {text: 80}.",
+        description="Cut a column after so many [words] before it goes into the template, for example {text: 80}.",
     )
     prompt_template: str | None = Field(
         None,
@@ -139,32 +138,6 @@ class DatasetSection(Section):
     )
 
 
-class SftSection(Section):
-    """``sft:`` (CAUSAL_LM only): names and meanings of TRL's SFTConfig."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-
-    max_length: int | None = Field(
-        1024,
-        ge=2,
-        validation_alias=AliasChoices("max_length", "max_seq_length"),
-        description="Longest example [tokens]; the rest is cut off at the end. (max_seq_length is accepted too.)",
-    )
-    packing: bool = Field(False, description="Put several short examples into one sequence: less padding.")
-    packing_strategy: Literal["bfd", "bfd_split", "wrapped"] = Field("bfd", description="How examples are packed.")
-    eval_packing: bool | None = Field(None, description="Pack the evaluation rows too; null: as packing.")
-    completion_only_loss: bool = Field(
-        True, description="Only the response's tokens count in the loss; false trains on the prompt too."
-    )
-    loss_type: Literal["nll", "dft"] = Field("nll", description="Negative log-likelihood, or dynamic fine-tuning.")
-    dataset_num_proc: int | None = Field(None, ge=1, description="Processes that tokenise.")
-    shuffle_dataset: bool = Field(False, description="Shuffle the rows once before packing.")
-    pad_to_multiple_of: int | None = Field(
-        None, ge=1, description="Pad to a multiple of so many tokens (8 or 64 suits tensor cores)."
-    )
-    activation_offloading: bool = Field(False, description="Keep activations in CPU memory: slower, smaller.")
-
-
 class EvaluationSection(Section):
     """``evaluation:``: how answers are generated and judged."""
 
@@ -176,8 +149,8 @@ class EvaluationSection(Section):
     )
     tests_field: str = Field("tests", description="pass_at_1: the column with the tests, Python that fails by assert.")
     max_new_tokens: int = Field(64, ge=1, description="Longest answer [tokens].")
-    batch_size: int = Field(64, ge=1, description="Prompts generated at once.")
-    rows: int | None = Field(200, ge=1, description="Rows of the test split that are answered; null: all.")
+    batch_size: int = Field(64, ge=1, description="Generated at once [prompts].")
+    rows: int | None = Field(200, ge=1, description="How many of the test split are answered [rows]; null: all.")
     stop: list[str] = Field(default_factory=list, description="Texts at which an answer is cut off.")
     format_regex: str | None = Field(
         None,
@@ -192,34 +165,36 @@ class HeadSection(Section):
     learning_rate: float | None = Field(
         None,
         gt=0,
-        description="Learning rate of the head where it differs from training.learning_rate: prompts want rates near "
-        "0.3, at which a head diverges.",
+        description="Learning rate [1] of the head where it differs from training.learning_rate: prompts want "
+        "rates near 0.3, at which a head diverges.",
     )
 
 
 class LatencySection(Section):
     """``lab.latency``: the grid that the latency measurement walks."""
 
-    batch_sizes: list[int] = Field(default_factory=list, description="Prompts at once.")
+    batch_sizes: list[int] = Field(default_factory=list, description="Sizes of the batches [prompts].")
     lengths: list[int] = Field(default_factory=list, description="Lengths of the prompts [tokens].")
 
 
 class LabSection(Section):
     """``lab:`` (optional): what only the notebooks read."""
 
-    minutes: dict[str, float] = Field(default_factory=dict, description="Expected minutes of each notebook.")
+    minutes: dict[str, float] = Field(default_factory=dict, description="Expected time of each notebook [minutes].")
     disk_gb: float | None = Field(None, ge=0, description="Disk space needed [GB].")
     ram_gb: float | None = Field(None, ge=0, description="Memory needed [GB].")
     gpu_gb: float | None = Field(None, ge=0, description="GPU memory needed [GB]; null: no GPU needed.")
     gated: bool = Field(False, description="Whether the model must be asked for on the Hub.")
     gated_help: str | None = Field(None, description="How to ask for it, and what to use instead.")
-    seeds: list[int] = Field(default_factory=lambda: [0], description="Seeds of the repeated runs.")
-    ranks: list[int] = Field(default_factory=list, description="Ranks of the sweep.")
+    seeds: list[int] = Field(default_factory=lambda: [0], description="Seeds [1] of the repeated runs.")
+    ranks: list[int] = Field(default_factory=list, description="Ranks [1] of the sweep.")
     compare: list[str] = Field(default_factory=list, description="Methods that are compared.")
-    sweep_steps: int | None = Field(None, ge=1, description="Steps of one run of the sweep; null: as training.")
+    sweep_steps: int | None = Field(
+        None, ge=1, description="Length of one run of the sweep [steps]; null: as training."
+    )
     learning_rates: dict[str, float] = Field(
         default_factory=dict,
-        description="Learning rates of the compared methods where they differ from training.learning_rate.",
+        description="Learning rates [1] of the compared methods where they differ from training.learning_rate.",
     )
     latency: LatencySection = Field(default_factory=LatencySection, description="What the latency cell measures.")
 
@@ -229,39 +204,23 @@ def training_section() -> type[Section]:
     """The ``training:`` section: exactly the fields of the installed transformers.TrainingArguments."""
     from transformers import TrainingArguments
 
-    hints = typing.get_type_hints(TrainingArguments)
-    fields: dict[str, Any] = {}
-    for spec in dataclasses.fields(TrainingArguments):
-        if not spec.init or spec.name.startswith("_"):
-            continue
-        default = spec.default if spec.default is not dataclasses.MISSING else None
-        default = default.value if isinstance(default, enum.Enum) else default
-        hint = hints[spec.name]
-        if default is None:
-            hint = hint | None
-        text = str(spec.metadata.get("help", "")).replace("%%", "%")
-        fields[spec.name] = (_strict_hint(hint), Field(default, description=text))
-    return create_model("TrainingSection", __base__=Section, **fields)
+    return create_model("TrainingSection", __base__=Section, **library_fields(TrainingArguments))
 
 
-def _strict_hint(hint: Any) -> Any:
-    """A hint in which ``Enum | str`` allows the enum's values only, and foreign classes are left out."""
-    choices = typing.get_args(hint) or (hint,)
-    if typing.get_origin(hint) not in (Union, type(int | str)):
-        return hint
-    enums = [one for one in choices if isinstance(one, type) and issubclass(one, enum.Enum)]
-    if enums:
-        literal = Literal[tuple(member.value for one in enums for member in one)]
-        return literal | None if type(None) in choices else literal
-    plain = [one for one in choices if one is type(None) or _is_plain(one)]
-    return Union[tuple(plain)]  # noqa: UP007 - built at run time
+@cache
+def sft_section() -> type[Section]:
+    """The ``sft:`` section (CAUSAL_LM only): what the installed trl.SFTConfig adds to TrainingArguments, without the
+    fields that this framework sets itself (:data:`NOT_IN_SFT`)."""
+    from transformers import TrainingArguments
+    from trl import SFTConfig
+
+    taken = {spec.name for spec in dataclasses.fields(TrainingArguments)} | set(NOT_IN_SFT)
+    older = {"max_length": AliasChoices("max_length", "max_seq_length")}  # TRL's name until 0.20
+    return create_model("SftSection", __base__=_BothNames, **library_fields(SFTConfig, taken, older))
 
 
-def _is_plain(hint: Any) -> bool:
-    base = typing.get_origin(hint) or hint
-    inner = typing.get_args(hint)
-    enums = any(isinstance(one, type) and issubclass(one, enum.Enum) for one in inner)
-    return base in (str, int, float, bool, dict, list) and not enums
+class _BothNames(Section):
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
 
 
 def peft_union() -> Any:

@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from shared.errors import DataError, ModelError, PeftLabsError
-from shared.finetune.config import Config, load_config
-from shared.finetune.faults import ConfigFaults, Fault
-from shared.finetune.methods import METHODS
-from shared.finetune.tasks import TASKS
-from shared.finetune.yaml_source import read_source
+from shared.errors import HardwareError
+from shared.finetune import data_checks, model_checks
+from shared.finetune.at_hand import AtHand
+from shared.finetune.config import Config, check, read, salvage
+from shared.finetune.estimate import estimate
+from shared.finetune.faults import Fault, set_of
+from shared.finetune.precision import choose_precision
+from shared.finetune.yaml_source import Source
 from shared.paths import repo_root
 from shared.quiet import quiet
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PretrainedConfig
-
-GB = 1e9
-CLASSES = {"SEQ_CLS": 2, "TOKEN_CLS": 9}  # what an estimate takes for a head: the data are not read for it
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a training run will take, from the architecture's shapes alone.
-
-    Attributes:
-        trainable: Trained parameters.
-        total: All parameters, adapters included.
-        gigabytes: Part -> size [GB] of weights, gradients, optimizer states.
-        steps: Optimizer steps; None when they depend on the number of rows.
-        source: Where the shapes come from.
-    """
-
-    trainable: int
-    total: int
-    gigabytes: dict[str, float]
-    steps: int | None
-    source: str
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{name} {size:.3g}" for name, size in self.gigabytes.items())
-        steps = "steps: by the number of rows" if self.steps is None else f"{self.steps:,} steps"
-        return (
-            f"trains {self.trainable:,} of {self.total:,} parameters ({self.trainable / self.total:.3%}); "
-            f"memory [GB]: {parts}, together {sum(self.gigabytes.values()):.3g} without activations; {steps} "
-            f"(shapes from {self.source})"
-        )
 
 
 def shipped_configs() -> list[Path]:
@@ -62,200 +26,66 @@ def shipped_configs() -> list[Path]:
 
 
 def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Config | None, list[Fault]]:
-    """Check one file, with its target modules where the architecture is at hand.
+    """Check one file, against the architecture and the rows too where these are on this machine.
 
     Args:
         file: The YAML file.
         overrides: ``key=value`` texts.
 
     Returns:
-        The configuration (None when it has faults) and the faults.
+        The configuration (None when it has faults) and the faults in the file's order.
     """
-    try:
-        config = load_config(file, overrides or [])
-    except ConfigFaults as error:
-        return None, list(error.faults)
-    faults = [*_target_faults(config, file), *_method_faults(config, file), *_data_faults(config, file)]
+    source = read(file, overrides or [])
+    config, faults = check(source)
+    sound = config or salvage(source)
+    if sound is not None:
+        faults = set_of([*faults, *_deep_faults(AtHand(sound), source, faults)])
+    if not faults:
+        faults = list(_argument_faults(config, source))
+    faults.sort(key=lambda fault: (fault.line, fault.key))
     return (None if faults else config), faults
 
 
-def meta_model(config: Config) -> tuple[torch.nn.Module, str] | None:
-    """The base's architecture on the meta device: shapes without memory and without a download.
+def _deep_faults(hand: AtHand, source: Source, faults: list[Fault]) -> Iterator[Fault]:
+    """What model, rows and device show, as far as the keys that it depends on are sound."""
+    bad = {fault.key for fault in faults}
+    for keys, find in (*model_checks.CHECKS, *data_checks.CHECKS, (DEVICE_KEYS, _device_faults)):
+        if not any(_touches(key, one) for key in keys for one in bad):
+            found = [fault for fault in find(hand, source) if fault.key not in bad]
+            yield from found
+            bad |= {fault.key for fault in found}
 
-    Returns:
-        The model and where its shapes come from, or None where no description is at hand.
-    """
-    import torch
-    import transformers
 
-    from shared.finetune.models import resolve
+def _touches(key: str, other: str) -> bool:
+    """Whether one of two dotted keys lies within the other."""
+    short, long = sorted((key, other), key=len)
+    return long == short or long.startswith((f"{short}.", f"{short}["))
 
-    name = config.model.name_or_path
+
+DEVICE_KEYS = ("training.bf16", "training.fp16", "training.use_cpu", "model.name_or_path")
+
+
+def _device_faults(hand: AtHand, source: Source) -> Iterator[Fault]:
+    """A number format that this machine's device does not have."""
     try:
-        folder = resolve(name)
-    except PeftLabsError:
-        return None
-    about, source = None, "its config.json"
-    if Path(folder).is_dir():
-        about = transformers.AutoConfig.from_pretrained(folder)
-    elif found := _reference(name):
-        about, source = found
-    if about is None:
-        return None
-    classes = CLASSES.get(config.task_type)
-    if classes:
-        about.num_labels, source = classes, f"{source}, with a head for {classes} classes"
-    with torch.device("meta"):
-        return getattr(transformers, TASKS[config.task_type].auto_class).from_config(about), source
+        choose_precision(hand.config)
+    except HardwareError as error:
+        key = "fp16" if hand.config.training.fp16 else "bf16"
+        yield source.fault(("training", key), error.message.partition(" true")[2].lstrip(", "), error.cure)
 
 
-def estimate(config: Config) -> Estimate | None:
-    """Parameters and memory of a configuration; None where the base's architecture is not at hand."""
-    found = meta_model(config)
-    if found is None:
-        return None
-    from shared.parameters import count, linear_shapes
+def _argument_faults(config: Config, source: Source) -> Iterator[Fault]:
+    """What transformers' or TRL's own arguments refuse; asked last, because they stop at the first."""
+    from shared.finetune.train import sft_arguments, task_arguments
 
-    model, source = found
-    base = sum(parameter.numel() for parameter in model.parameters())
-    linear = sum(rows * columns for rows, columns in linear_shapes(model).values())
-    counts = count(_tuned(model, config))
-    return Estimate(
-        counts.trainable, counts.total, _gigabytes(config, base, linear, counts.trainable), _steps(config), source
-    )
-
-
-def _reference(name: str) -> tuple[PretrainedConfig, str] | None:
-    """The configuration of a well-known architecture that the package describes itself."""
-    from shared.parameters import ARCHITECTURES, reference_model
-
-    if name.lower() in ("meta-llama/llama-2-7b-hf", "meta-llama/llama-2-7b-chat-hf", "huggyllama/llama-7b"):
-        return reference_model("Llama-2-7b").config, "Llama-2-7B's published shapes"
-    short = name.rsplit("/", 1)[-1]
-    return (reference_model(short).config, f"{short}'s published shapes") if short in ARCHITECTURES else None
-
-
-def _tuned(model: Any, config: Config) -> Any:
-    """The base with the method applied, on the meta device."""
-    import torch
-
-    section = config.peft
-    if getattr(section, "init", None) == "text":  # would need the tokenizer; the shapes are the same
-        section = section.model_copy(update={"init": "random", "init_text": None})
-    with torch.device("meta"):
-        return METHODS[section.method].apply(model, section, config.task_type)
-
-
-def _method_faults(config: Config, file: str | Path) -> list[Fault]:
-    """A method that this architecture or task does not allow."""
-    found = meta_model(config)
-    if found is None:
-        return []
+    make = sft_arguments if config.task_type == "CAUSAL_LM" else task_arguments
     try:
-        METHODS[config.peft.method].check(found[0], config.peft, config.task_type)
-    except ModelError as error:
-        return [read_source(file).fault(("peft", "method"), error.message, error.cure, config.peft.method)]
-    return []
-
-
-def _data_faults(config: Config, file: str | Path) -> list[Fault]:
-    """What a chat's prompts or programs' tests need and the data lack, where these are on this machine."""
-    from shared.finetune.chats import chat_field
-    from shared.finetune.data import check_columns, load_rows
-    from shared.finetune.metrics.answers import tests_of
-
-    checks: list[tuple[tuple, Callable[[Any], Any]]] = []
-    if config.task_type == "CAUSAL_LM" and chat_field(config.dataset):
-        checks.append((("dataset",), lambda rows: check_columns(rows.column_names, config.dataset)))
-    if config.evaluation.metric == "pass_at_1":
-        checks.append((("evaluation", "tests_field"), lambda rows: tests_of(rows, config)))
-    name, faults = config.dataset.name, []
-    if not checks or not (name.startswith("tiny:") or Path(name).expanduser().exists()):
-        return []
-    rows: Any = None
-    for path, check in checks:
-        try:
-            rows = rows or load_rows(config.dataset, "test")
-            check(rows)
-        except DataError as error:
-            faults.append(read_source(file).fault(path, error.message, error.cure, value=None))
-    return faults
-
-
-def _gigabytes(config: Config, base: int, linear: int, trainable: int) -> dict[str, float]:
-    """Weights, gradients and AdamW's two states per trained parameter [GB]."""
-    width = {"float32": 4, "auto": 2}.get(config.model.dtype, 2)
-    quantization = config.model.quantization
-    if quantization is not None and quantization.load_in_4bit:
-        from shared.memory import nf4_base
-
-        weights = nf4_base(base, linear, quantization.bnb_4bit_use_double_quant)
-    elif quantization is not None and quantization.load_in_8bit:
-        weights = (linear + (base - linear) * width) / GB
-    else:
-        weights = base * width / GB
-    full = METHODS[config.peft.method].trains_base
-    # adapters are float32, those on a quantised base bfloat16 (as TRL keeps them)
-    adapter_width = 4 if quantization is None else 2
-    added = 0 if full else adapter_width * trainable / GB
-    per_moment = 1 if "8bit" in config.training.optim else 4
-    grads = (width if full else adapter_width) * trainable / GB
-    return {"weights": weights + added, "gradients": grads, "optimizer": 2 * per_moment * trainable / GB}
-
-
-def _steps(config: Config) -> int | None:
-    training = config.training
-    if training.max_steps > 0:
-        return training.max_steps
-    rows = config.dataset.max_train_rows
-    if rows is None:
-        return None
-    per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    return int(-(-rows // per_step) * training.num_train_epochs)
-
-
-def _target_faults(config: Config, file: str | Path) -> list[Fault]:
-    """Target modules that the architecture does not have."""
-    targets = getattr(config.peft, "target_modules", None)
-    found = meta_model(config) if isinstance(targets, list) else None
-    if found is None:
-        return []
-    names = {name.rsplit(".", 1)[-1] for name, _ in found[0].named_modules()} | {
-        name for name, _ in found[0].named_modules()
-    }
-    linear = sorted(
-        {
-            name.rsplit(".", 1)[-1]
-            for name, module in found[0].named_modules()
-            if type(module).__name__ in ("Linear", "Conv1D")
-        }
-    )
-    source = read_source(file)
-    faults = []
-    for number, target in enumerate(targets):
-        if target not in names and not any(name.endswith(f".{target}") for name in names):
-            near = difflib.get_close_matches(target, linear, n=1)
-            cure = f"did you mean {near[0]}?" if near else f"its linear layers are: {', '.join(linear)}"
-            path = ("peft", "target_modules", number)
-            faults.append(source.fault(path, f"{config.model.name_or_path} has no such layer", cure, value=target))
-    return faults
-
-
-def schema_text() -> str:
-    """The schema as text: each key, its type's default, and its effect."""
-    lines = []
-    for name, field in Config.model_fields.items():
-        lines.append(f"\n{name}: {field.description}")
-        sections = (
-            [field.annotation]
-            if hasattr(field.annotation, "model_fields")
-            else [one for one in getattr(field.annotation, "__args__", ()) if hasattr(one, "model_fields")]
-        )
-        for section in sections:
-            for key, part in section.model_fields.items():
-                default = "(required)" if part.is_required() else f"[{part.get_default(call_default_factory=True)!r}]"
-                lines.append(f"  {key} {default}: {' '.join((part.description or '').split())}")
-    return "\n".join(lines).strip()
+        make(config, config.training.output_dir or "outputs")
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        text = " ".join(str(error).split())
+        named = [key for key in config.training.model_fields_set if key in text]
+        path = ("training", max(named, key=len)) if named else ("training",)
+        yield source.fault(path, f"the Trainer's arguments refuse it: {text}", "change it accordingly", value=None)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -272,7 +102,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     quiet()
     if args.schema:
-        print(schema_text())
+        from shared.finetune.reference import as_text
+
+        print(as_text())
         return 0
     overrides = [word for word in args.files if "=" in word and not Path(word).exists()]
     files = [*(Path(word) for word in args.files if word not in overrides), *map(Path, args.config)]
@@ -295,10 +127,22 @@ def _check(file: Path, overrides: list[str]) -> bool:
         for fault in faults:
             print(f"  {fault}")
         return True
-    found = estimate(config)
+    hand = AtHand(config)
+    found = estimate(config, hand)
     cost = f"\n  {found}" if found else f" (no estimate: {config.model.name_or_path} is not on this machine)"
     print(f"{shown}: good{cost}")
+    for note in notes(hand):
+        print(f"  note: {note}")
     return False
+
+
+def notes(hand: AtHand) -> Iterator[str]:
+    """What is no fault, but good to know before a run."""
+    if slow := choose_precision(hand.config).emulated:
+        yield f"training.bf16: {slow}: it is emulated, exact but slow"
+    found = data_checks.long_prompts(hand)
+    if found and found[0]:
+        yield f"sft.max_length: {found[0]} of {found[1]} prompts fill it, so that their response is cut off"
 
 
 if __name__ == "__main__":

@@ -88,6 +88,12 @@ def dotted(path: Path_) -> str:
     return text or "(whole file)"
 
 
+def section_of(source: Source, *path: str) -> dict:
+    """The mapping at a path; an empty one where there is none."""
+    found = source.get(path)
+    return found if isinstance(found, dict) else {}
+
+
 def read_source(file: str | Path) -> Source:
     """Read a YAML file with its lines.
 
@@ -133,6 +139,8 @@ def parse_source(text: str, file: str = "<text>") -> Source:
         cure = (
             "indent with spaces, not with tabs"
             if "'\\t'" in str(error)
+            else "keep one document: remove the line ---"
+            if "another document" in str(error)
             else ("check indentation, quotes and colons at this line; a value that holds ': ' or '#' needs quotes")
         )
         source.faults.append(Fault(file, mark.line + 1 if mark else 1, "(syntax)", None, f"not YAML: {problem}", cure))

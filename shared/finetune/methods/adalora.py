@@ -16,15 +16,17 @@ class AdaLoraSection(PeftSection):
     """``peft:`` for AdaLoRA."""
 
     method: Literal["adalora"]
-    init_r: int = Field(12, ge=1, description="Rank of each update at the start.")
-    target_r: int = Field(8, ge=1, description="Mean rank at the end: how much of the budget is left.")
-    lora_alpha: int | float = Field(16, gt=0, description="The update is scaled by alpha over the rank that is left.")
+    init_r: int = Field(12, ge=1, description="Rank of each update at the start [1].")
+    target_r: int = Field(8, ge=1, description="Mean rank at the end [1]: how much of the budget is left.")
+    lora_alpha: int | float = Field(
+        16, gt=0, description="The update is scaled by alpha over the rank that is left [1]."
+    )
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs zeroed in training [0–1].")
     target_modules: list[str] | str = Field("all-linear", description="Linear layers that get an update.")
-    tinit: int | None = Field(None, ge=0, description="Steps before pruning begins; null: a tenth of all.")
-    tfinal: int | None = Field(None, ge=0, description="Steps after pruning has ended; null: three tenths of all.")
-    deltaT: int = Field(10, ge=1, description="Steps from one pruning to the next.")
-    orth_reg_weight: float = Field(0.5, ge=0, description="Weight of the penalty that keeps P and Q orthogonal.")
+    tinit: int | None = Field(None, ge=0, description="Before pruning begins [steps]; null: a tenth of all.")
+    tfinal: int | None = Field(None, ge=0, description="After pruning has ended [steps]; null: three tenths of all.")
+    deltaT: int = Field(10, ge=1, description="From one pruning to the next [steps].")
+    orth_reg_weight: float = Field(0.5, ge=0, description="Weight of the penalty that keeps P and Q orthogonal [1].")
 
 
 def adalora_config(section: AdaLoraSection, model: Any, task_type: str) -> AdaLoraConfig:

@@ -23,8 +23,10 @@ class AdapterSection(PeftSection):
         description="houlsby: two per layer, after attention and after the feed-forward part; pfeiffer: one, after the "
         "feed-forward part; parallel: one, beside it.",
     )
-    reduction_factor: float = Field(16, gt=0, description="The bottleneck is the hidden size divided by this.")
-    bottleneck: int | None = Field(None, ge=1, description="Size m of the bottleneck, instead of reduction_factor.")
+    reduction_factor: float = Field(16, gt=0, description="The bottleneck is the hidden size divided by this [1].")
+    bottleneck: int | None = Field(
+        None, ge=1, description="Size m of the bottleneck [numbers], instead of reduction_factor."
+    )
     non_linearity: Literal["relu", "gelu", "swish", "tanh", "leakyrelu"] | None = Field(
         None, description="φ; null: the library's (houlsby swish, else relu). Houlsby's own code has gelu."
     )

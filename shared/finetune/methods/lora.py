@@ -22,13 +22,13 @@ class LoraSection(PeftSection):
     lora_r: int = Field(
         8,
         ge=1,
-        description="Rank r of the update B·A. Parameters grow linearly with it: "
+        description="Rank r [1] of the update B·A. Parameters grow linearly with it: "
         "r·(d_in + d_out) for each adapted matrix.",
     )
     lora_alpha: int | float = Field(
         16,
         gt=0,
-        description="The update is scaled by alpha/r (alpha/√r with use_rslora). "
+        description="The update is scaled by alpha/r (alpha/√r with use_rslora) [1]. "
         "Doubling it doubles the update, much like a higher learning rate.",
     )
     lora_dropout: float = Field(
@@ -57,12 +57,12 @@ class LoraSection(PeftSection):
     modules_to_save: list[str] | None = Field(
         None, description="Layers trained in full and stored with the adapter, for example a new head."
     )
-    layers_to_transform: list[int] | None = Field(None, description="Only these layers get adapters, counted from 0.")
+    layers_to_transform: list[int] | None = Field(None, description="Only these layers get adapters [numbers, from 0].")
     rank_pattern: dict[str, int] = Field(
-        default_factory=dict, description="Other ranks for single layers, by name or regular expression."
+        default_factory=dict, description="Other ranks [1] for single layers, by name or regular expression."
     )
     alpha_pattern: dict[str, int | float] = Field(
-        default_factory=dict, description="Other alphas for single layers, by name or regular expression."
+        default_factory=dict, description="Other alphas [1] for single layers, by name or regular expression."
     )
     init_lora_weights: bool | Literal["gaussian", "pissa", "olora"] = Field(
         True, description="true: A random (Kaiming uniform), B zero, so that training starts at the base model."

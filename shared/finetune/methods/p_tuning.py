@@ -25,8 +25,10 @@ class PTuningSection(PeftSection):
     encoder: Literal["mlp", "lstm"] = Field(
         "mlp", description="What makes the tokens while training: three linear layers, or a bidirectional LSTM and two."
     )
-    encoder_hidden_size: int | None = Field(None, ge=1, description="Width of the encoder; null: the model's own.")
-    encoder_num_layers: int = Field(2, ge=1, description="Layers of the LSTM (the MLP always has three).")
+    encoder_hidden_size: int | None = Field(
+        None, ge=1, description="Width of the encoder [numbers]; null: the model's own."
+    )
+    encoder_num_layers: int = Field(2, ge=1, description="Depth of the LSTM [layers]; the MLP always has three.")
     encoder_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout between the LSTM's layers [0–1].")
     pool: Literal["cls", "first"] = Field("cls", description=POOL)
 

@@ -28,7 +28,7 @@ class PrefixTuningSection(PeftSection):
     prefix_projection: bool = Field(
         True, description="Make the prefix with an MLP while training, as in the paper: steadier, many more parameters."
     )
-    encoder_hidden_size: int = Field(512, ge=1, description="Width of that MLP (the paper: 512 or 800).")
+    encoder_hidden_size: int = Field(512, ge=1, description="Width of that MLP [numbers]; the paper: 512 or 800.")
     init_weights: Literal["random", "zero"] = Field(
         "random", description="zero starts from keys and values of zero, which disturb a small model less."
     )

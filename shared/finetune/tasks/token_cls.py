@@ -19,7 +19,8 @@ WORDS, TAGS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 IGNORED = -100  # torch's cross-entropy leaves out places with this label
 
 
-def _word_column(rows: Dataset, config: Config) -> str:
+def word_column(rows: Dataset, config: Config) -> str:
+    """The column with each row's words."""
     asked = (config.dataset.text_columns or [None])[0]
     return find_column(rows, asked, WORDS, "text_columns", config.dataset.name)
 
@@ -49,7 +50,7 @@ def labels(config: Config) -> list[str]:
 def _coded(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> tuple[list[dict], list[list[int | None]]]:
     """Token numbers, and for each token the word that it begins (None for the rest of a word and special tokens)."""
     coded = tokenizer(
-        list(rows[_word_column(rows, config)]),
+        list(rows[word_column(rows, config)]),
         is_split_into_words=True,
         truncation=True,
         max_length=longest(config, model),
@@ -92,7 +93,7 @@ def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress:
     found = outputs(model, tokenizer, coded, config.evaluation.batch_size, progress=progress)
     rest = "O" if "O" in names else names[0]
     answers = []
-    for (logits,), words, row in zip(found, firsts, rows[_word_column(rows, config)], strict=True):
+    for (logits,), words, row in zip(found, firsts, rows[word_column(rows, config)], strict=True):
         tags, best = [rest] * len(row), logits.argmax(-1)
         for place, word in enumerate(words):
             if word is not None:
