@@ -17,6 +17,8 @@ from shared.errors import RunError
 
 #: Files that can run code when they are loaded (they are pickles). Weights are safetensors here, and nothing else.
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+#: Stands in a checkpoint for as long as it is being written: made first, removed last.
+UNFINISHED = ".unfinished"
 #: What stands in the manifest, so that "it worked last month" can be answered.
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "bitsandbytes",
@@ -162,9 +164,12 @@ def _check_adapter(path: Path, where: str) -> None:
 def whole_checkpoint(folder: Path) -> bool:
     """Whether a Trainer checkpoint was written to its end.
 
-    ``transformers`` writes weights, optimizer, scheduler and random state first and ``trainer_state.json`` last, so a
-    kill during saving leaves a folder without it; a kill during the copy of a checkpoint leaves cut-off weights.
+    The framework's trainers mark a folder as :data:`UNFINISHED` while they write it. In those of a plain Trainer the
+    order tells: weights, optimizer, scheduler and random state first and ``trainer_state.json`` last, so a kill during
+    saving leaves a folder without it; a kill during the copy of a checkpoint leaves cut-off weights.
     """
+    if (folder / UNFINISHED).exists():
+        return False
     try:
         state = json.loads((folder / "trainer_state.json").read_text(encoding="utf8"))
         weights = [path for path in folder.glob("*.safetensors") if safetensors_header(path)]
@@ -180,9 +185,18 @@ def whole_checkpoint(folder: Path) -> bool:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """The latest whole ``checkpoint-<step>`` in a folder, or None."""
-    steps = {}
-    for path in folder.glob("checkpoint-*"):
-        number = path.name.removeprefix("checkpoint-")
-        if path.is_dir() and number.isdigit():
-            steps[int(number)] = path
-    return next((steps[step] for step in sorted(steps, reverse=True) if whole_checkpoint(steps[step])), None)
+    return next((path for path in reversed(_checkpoints(folder)) if whole_checkpoint(path)), None)
+
+
+def broken_checkpoints(folder: Path) -> list[Path]:
+    """The ``checkpoint-<step>`` folders whose writing was cut off, by step."""
+    return [path for path in _checkpoints(folder) if not whole_checkpoint(path)]
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and _step(path).isdigit()]
+    return sorted(found, key=lambda path: int(_step(path)))
+
+
+def _step(checkpoint: Path) -> str:
+    return checkpoint.name.removeprefix("checkpoint-")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 from shared.errors import ConfigError
 
@@ -21,11 +23,6 @@ class AdaLoraSchedule(TrainerCallback):
         self.tinit, self.tfinal = tinit, tfinal
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        if state.global_step:
-            raise ConfigError(
-                "AdaLoRA can't go on from a checkpoint: what it has measured of each rank's importance is not in it",
-                cure="train again without --resume",
-            )
         settings, total = model.peft_config["default"], state.max_steps
         settings.tinit = total // 10 if self.tinit is None else self.tinit
         settings.tfinal = 3 * total // 10 if self.tfinal is None else self.tfinal
@@ -39,3 +36,48 @@ class AdaLoraSchedule(TrainerCallback):
     def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         # before the gradients are zeroed: they are the measure of importance. global_step counts after this call
         model.base_model.update_and_allocate(state.global_step + 1)
+
+
+IMPORTANCE = "importance.safetensors"
+MEASURES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # peft's names: importance, its running mean, its uncertainty
+
+
+def save_importance(model: Any, folder: Path) -> None:
+    """Write what AdaLoRA has measured of each rank's importance, and which ranks it keeps, into a checkpoint.
+
+    Args:
+        model: A PeftModel with AdaLoRA.
+        folder: The checkpoint.
+    """
+    from safetensors.torch import save_file
+
+    allocator = model.base_model.rankallocator
+    measured = {
+        f"{measure}/{name}": one.detach().cpu().contiguous()
+        for measure in MEASURES
+        for name, one in getattr(allocator, measure).items()
+    }
+    pattern = json.dumps(model.active_peft_config.rank_pattern)
+    save_file(measured, folder / IMPORTANCE, metadata={"rank_pattern": pattern})
+
+
+def load_importance(model: Any, folder: Path) -> None:
+    """Put back what :func:`save_importance` wrote."""
+    from safetensors import safe_open
+
+    allocator = model.base_model.rankallocator
+    allocator.reset_ipt()
+    with safe_open(folder / IMPORTANCE, "pt", device=str(model.device)) as file:
+        model.active_peft_config.rank_pattern = json.loads(file.metadata()["rank_pattern"])
+        for key in file.keys():  # noqa: SIM118  (safe_open is no mapping)
+            measure, name = key.split("/", 1)
+            getattr(allocator, measure)[name] = file.get_tensor(key)
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """transformers' early stopping that goes on counting after a resumption; theirs begins at 0 again."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_train_begin(args, state, control, **kwargs)
+        stored = state.stateful_callbacks.get(type(self).__name__, {})
+        self.early_stopping_patience_counter = stored.get("attributes", {}).get("early_stopping_patience_counter", 0)

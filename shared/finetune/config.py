@@ -15,6 +15,7 @@ from shared.finetune.faults import ConfigFaults, Fault
 from shared.finetune.pydantic_faults import faults_of, source_path
 from shared.finetune.schema import (
     DatasetSection,
+    EarlyStoppingSection,
     EvaluationSection,
     HeadSection,
     LabSection,
@@ -46,6 +47,9 @@ class Config(Section):
     )
     sft: SftSection = Field(  # type: ignore[valid-type]
         default_factory=SftSection, description="trl.SFTConfig's names and meanings (CAUSAL_LM only)."
+    )
+    early_stopping: EarlyStoppingSection = Field(
+        default_factory=EarlyStoppingSection, description="When to end before the last step."
     )
     head: HeadSection = Field(default_factory=HeadSection, description="The task's new layers.")
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection, description="Generation and metrics.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.finetune.faults import Fault, did_you_mean
+from shared.finetune.tasks import TASKS
 from shared.finetune.yaml_source import Source, section_of
 
 
@@ -104,4 +105,26 @@ def _report(source: Source) -> Iterator[Fault]:
             yield source.fault(path, "there is no such integration", did_you_mean(name, known))
 
 
-CHECKS = (_precision, _login, _best_model, _schedule, _resume, _report)
+def _early_stopping(source: Source) -> Iterator[Fault]:
+    training, task = section_of(source, "training"), source.get(("task_type",), "CAUSAL_LM")
+    best = training.get("load_best_model_at_end") is True
+    if section_of(source, "early_stopping").get("patience") is not None and not best:
+        yield source.fault(
+            ("early_stopping", "patience"),
+            "the training would end with weights that are not the best: load_best_model_at_end is not true",
+            "write training.load_best_model_at_end: true, and eval_strategy and save_strategy: steps (or epoch)",
+        )
+    metric = training.get("metric_for_best_model")
+    if isinstance(metric, str) and task in TASKS:
+        known = ["loss", *dict.fromkeys((*TASKS[task].metrics, *_own_metric(source, task)))]
+        if metric.removeprefix("eval_") not in known:
+            yield source.fault(
+                ("training", "metric_for_best_model"), f"{task} is not measured by it", did_you_mean(metric, known)
+            )
+
+
+def _own_metric(source: Source, task: str) -> list[str]:
+    return [source.get(("evaluation", "metric"), "exact_match")] if task == "CAUSAL_LM" else []
+
+
+CHECKS = (_precision, _login, _best_model, _early_stopping, _schedule, _resume, _report)

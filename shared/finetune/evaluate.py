@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import PeftLabsError
 from shared.finetune.metrics.answers import NAMES as ANSWERS
 from shared.finetune.metrics.answers import judged, wanted
+from shared.finetune.processes import shared_out
 from shared.finetune.tasks import TASKS
 from shared.quiet import quiet
 
@@ -145,9 +146,14 @@ def _answer_rows(model: Any, tokenizer: Any, rows: Any, config: Config, progress
     prompts = list(pairs["prompt"])
     references = [reference_of(text, config.dataset, tokenizer) for text in pairs["completion"]]
     right = wanted(rows, references, config)
-    found = generate_answers(
-        model, tokenizer, prompts, settings.max_new_tokens, settings.batch_size, settings.stop, progress
-    )
+
+    def answers_of(places: list[int]) -> list[Generation]:
+        own = [prompts[place] for place in places]
+        return generate_answers(
+            model, tokenizer, own, settings.max_new_tokens, settings.batch_size, settings.stop, progress
+        )
+
+    found = shared_out(len(prompts), answers_of)
     marks = judged(settings.metric, [one.text for one in found], right)
     answers = [
         {"prompt": prompt, "answer": one.text.strip(), "reference": reference, "ended": one.ended, "right": mark}

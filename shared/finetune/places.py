@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from shared.finetune.files import new_folder, write_json
+from shared.finetune.processes import world_size
 from shared.run_files import last_checkpoint
 from shared.runs import RunFolder, fingerprint
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from shared.finetune.config import Config
 
 STAGE = "02-Train"
+WITHOUT_EFFECT = (  # keys of training: that do not change the weights
+    "output_dir", "logging_dir", "report_to", "run_name", "project", "disable_tqdm", "save_steps", "save_total_limit",
+)  # fmt: skip
 
 
 class Place(Protocol):
@@ -45,11 +49,12 @@ def place_for(file: str | Path, config: Config, run_name: str = "cli") -> Place:
 def checkpoint_key(config: Config, seed: int) -> str:
     """Keeps trainings apart that must not resume from each other: a hash of what decides the weights."""
     decides = {name: value for name, value in config.given().items() if name not in ("evaluation", "lab")}
-    decides["training"] = {
-        name: value
-        for name, value in decides.get("training", {}).items()
-        if name not in ("output_dir", "report_to", "disable_tqdm", "save_steps", "save_total_limit")
-    }
+    training = decides.get("training", {})
+    decides["training"] = {name: value for name, value in training.items() if name not in WITHOUT_EFFECT}
+    if training.get("metric_for_best_model", "loss").removeprefix("eval_") != "loss":
+        decides["evaluation"] = config.given().get("evaluation")  # the best checkpoint is chosen by it
+    if world_size() > 1:
+        decides["processes"] = world_size()  # each has its rows and its random numbers
     return f"{config.peft.method}-seed{seed}-{fingerprint(decides)}"
 
 

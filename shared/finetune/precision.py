@@ -75,3 +75,28 @@ def _bf16(device: str) -> tuple[bool, str]:
         if getattr(torch.cpu, name, lambda: False)()
     ]
     return bool(fast), "this CPU has bfloat16 instructions" if fast else "this CPU has no bfloat16 instructions"
+
+
+def check_optimizer(config: Config) -> None:
+    """Refuse an optimizer of bitsandbytes where that is missing, and say what it does without a CUDA GPU.
+
+    Raises:
+        HardwareError: If bitsandbytes is not installed.
+    """
+    import importlib.util
+    import warnings
+
+    from shared.finetune.processes import say
+    from shared.machine import choose_device
+
+    name = str(config.training.optim)
+    if not any(part in name for part in ("8bit", "paged", "bnb")):
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise HardwareError(
+            f"training.optim: {name} needs bitsandbytes, which is not installed",
+            cure="pip install -r requirements.lock (it has no build for some systems: there write optim: adamw_torch)",
+        )
+    if "paged" in name and (config.training.use_cpu or choose_device().value != "cuda"):
+        say(f"training.optim: {name}: without a CUDA GPU nothing is paged; the optimizer is the same otherwise")
+        warnings.filterwarnings("ignore", message="Paged optimizers are not supported on CPU")

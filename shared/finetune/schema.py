@@ -170,6 +170,20 @@ class HeadSection(Section):
     )
 
 
+class EarlyStoppingSection(Section):
+    """``early_stopping:``: end the training when the evaluation no longer improves; needs load_best_model_at_end."""
+
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after so many evaluations in a row without a better training.metric_for_best_model; "
+        "null: never [evaluations].",
+    )
+    threshold: float = Field(
+        0.0, ge=0, description="What counts as better: an improvement by more than this [the metric's unit]."
+    )
+
+
 class LatencySection(Section):
     """``lab.latency``: the grid that the latency measurement walks."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DELTA = "delta.safetensors"
 DESCRIPTION = "method.json"
+# A layer that AdaLoRA has pruned away has rank 0, which peft takes for a shard of a distributed model, and warns
+PRUNED = r"Adapter '.*': \d+ LoRA tensor\(s\) have invalid shape"
 AGAIN = "train again: peft-labs train --config …, or restore the folder from a backup"
 
 
@@ -66,8 +68,7 @@ def save_peft(model: Any, folder: Path) -> None:
         for key in ("embed", "lm_head", "wte")
     )
     with warnings.catch_warnings():
-        # a layer that AdaLoRA has pruned away has rank 0, which peft takes for a shard of a distributed model
-        warnings.filterwarnings("ignore", message=r"Adapter '.*': \d+ LoRA tensor\(s\) have invalid shape")
+        warnings.filterwarnings("ignore", message=PRUNED)
         model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=trained)
 
 

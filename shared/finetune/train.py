@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import PeftLabsError
+from shared.finetune.arguments import check_deepspeed, sft_arguments, task_arguments
 from shared.finetune.methods import METHODS
+from shared.finetune.processes import is_main, leave_group, rank, say
+from shared.finetune.reporting import LOGS
 from shared.finetune.storage import kind_of, save_peft, store
 from shared.finetune.tasks import TASKS, main_metric, score_names
 from shared.quiet import quiet
+from shared.run_files import broken_checkpoints
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -23,11 +27,10 @@ if TYPE_CHECKING:
     from trl import SFTConfig
 
     from shared.finetune.config import Config
+    from shared.finetune.interrupt import SaveOnSignal
+    from shared.finetune.places import Place
     from shared.finetune.task_trainer import TaskTrainer
     from shared.finetune.trainer import AnswerLossTrainer
-
-# Where SFTConfig's defaults differ from TrainingArguments', `training:` means TrainingArguments'
-OWN_DEFAULTS = ("learning_rate", "logging_steps", "gradient_checkpointing")
 
 
 @dataclass
@@ -39,6 +42,9 @@ class TrainResult:
         history: The Trainer's log: one dict per logged step.
         trainer: The trainer with the trained model.
         path: Where it was written; None when nothing was.
+        notes: The scored answers, one dict each.
+        config: The configuration that was trained by: with the smaller batch, where the memory did not suffice.
+        batches: Each halving of the batch: from, to, error.
     """
 
     metrics: dict[str, Any]
@@ -46,58 +52,8 @@ class TrainResult:
     trainer: AnswerLossTrainer | TaskTrainer
     path: Path | None = None
     notes: list[str] = field(default_factory=list)
-
-
-def sft_arguments(config: Config, output_dir: str | Path, seed: int = 0) -> SFTConfig:
-    """The Trainer's arguments of a configuration.
-
-    Args:
-        config: Its ``training:`` and ``sft:`` sections.
-        output_dir: Where checkpoints go.
-        seed: Seed of weights, shuffling and dropout.
-
-    Returns:
-        TRL's SFTConfig. What the configuration leaves out has TrainingArguments' default, except ``report_to`` (none)
-        and the precision, which :mod:`shared.finetune.precision` chooses.
-    """
-    from trl import SFTConfig
-
-    _no_telemetry()
-    own = {name: getattr(config.training, name) for name in OWN_DEFAULTS}
-    return SFTConfig(**{**own, **_training_values(config, output_dir, seed)}, **config.sft.model_dump())
-
-
-def task_arguments(config: Config, output_dir: str | Path, seed: int = 0) -> TrainingArguments:
-    """As :func:`sft_arguments`, for the tasks that transformers' Trainer trains."""
-    from transformers import TrainingArguments
-
-    values = _training_values(config, output_dir, seed)
-    # the rows are tokenised already, and peft's wrappers hide from the Trainer what the labels are called
-    return TrainingArguments(
-        **{
-            **values,
-            "remove_unused_columns": False,
-            "label_names": list(TASKS[config.task_type].label_names),
-        }
-    )
-
-
-def _training_values(config: Config, output_dir: str | Path, seed: int) -> dict[str, Any]:
-    from shared.finetune.precision import choose_precision
-
-    values = config.training.model_dump(exclude_unset=True)
-    precision = choose_precision(config).value
-    cpu = _on_cpu(config)
-    return values | {
-        "output_dir": str(output_dir),
-        "seed": seed,
-        "data_seed": values.get("data_seed"),
-        "bf16": precision == "bf16",
-        "fp16": precision == "fp16",
-        "use_cpu": cpu,
-        "report_to": values.get("report_to") or "none",
-        "dataloader_pin_memory": values.get("dataloader_pin_memory", not cpu),
-    }
+    config: Config | None = None
+    batches: list[dict[str, Any]] = field(default_factory=list)
 
 
 def peft_config(config: Config, model: Any) -> PeftConfig | None:
@@ -135,7 +91,7 @@ def build_trainer(
         model = method.apply(model, config.peft, config.task_type)
     else:  # TRL puts the adapter on, after it has set the seed
         method.check(model, config.peft, config.task_type)
-    return AnswerLossTrainer(
+    trainer = AnswerLossTrainer(
         model=model,
         args=args,
         train_dataset=train_rows,
@@ -144,6 +100,7 @@ def build_trainer(
         peft_config=peft_config(config, model),
         callbacks=[*_own_callbacks(config), *callbacks],
     )
+    return _scored(trainer, config, tokenizer)
 
 
 def build_task_trainer(
@@ -172,7 +129,7 @@ def build_task_trainer(
     task = TASKS[config.task_type]
     train, held = (rows and task.features(rows, tokenizer, config, model) for rows in (train_rows, eval_rows))
     model = METHODS[config.peft.method].apply(_prepared(model, args), config.peft, config.task_type)
-    return TaskTrainer(
+    trainer = TaskTrainer(
         model=model,
         args=args,
         train_dataset=train,
@@ -182,20 +139,41 @@ def build_task_trainer(
         callbacks=[*_own_callbacks(config), *callbacks],
         head_learning_rate=config.head.learning_rate,
     )
+    return _scored(trainer, config, tokenizer)
 
 
 def _prepared(model: Any, args: TrainingArguments) -> Any:
-    if not getattr(model, "is_quantized", False):
-        return model
-    from peft import prepare_model_for_kbit_training
+    how = args.gradient_checkpointing_kwargs
+    if getattr(model, "is_quantized", False):
+        from peft import prepare_model_for_kbit_training
 
-    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=args.gradient_checkpointing)
+        return prepare_model_for_kbit_training(model, args.gradient_checkpointing, how)
+    if args.gradient_checkpointing and how.get("use_reentrant"):
+        model.enable_input_require_grads()  # else the first block's adapters get no gradients
+    return model
 
 
 def _own_callbacks(config: Config) -> list[TrainerCallback]:
-    """What the method has to do between the steps."""
-    make = METHODS[config.peft.method].callback
-    return [make(config.peft)] if make else []
+    """What the method has to do between the steps, and early stopping where it is asked for."""
+    from shared.finetune.callbacks import EarlyStopping
+
+    make, stopping = METHODS[config.peft.method].callback, config.early_stopping
+    found = [make(config.peft)] if make else []
+    return found + ([EarlyStopping(stopping.patience, stopping.threshold)] if stopping.patience else [])
+
+
+def _scored(trainer: Any, config: Config, tokenizer: Any) -> Any:
+    """Let a trainer measure the scores at each evaluation, where the best checkpoint is chosen by one of them."""
+    metric = (config.training.metric_for_best_model or "loss").removeprefix("eval_")
+    if metric in score_names(config):
+        from shared.finetune.evaluate import evaluate_rows
+
+        def scores() -> dict[str, float]:
+            found = evaluate_rows(trainer.model, tokenizer, config, "eval")
+            return {name: found[name] for name in score_names(config)}
+
+        trainer.scorer = scores
+    return trainer
 
 
 def run(
@@ -206,6 +184,7 @@ def run(
     callbacks: Sequence[TrainerCallback] = (),
     score: bool = True,
     progress: Any = None,
+    show: bool = False,
 ) -> TrainResult:
     """Train and score by a configuration; nothing is written but checkpoints.
 
@@ -219,23 +198,62 @@ def run(
         callbacks: Further callbacks for the Trainer.
         score: Whether answers are generated and scored at the end.
         progress: Called with the number of scored answers.
+        show: Whether the progress is shown as on the command line.
 
     Returns:
         The metrics, the history and the trainer with the model.
-    """
-    from transformers import set_seed
 
+    Raises:
+        HardwareError: If the memory does not suffice; with the values to change.
+        Stopped: After Ctrl-C or SIGTERM; a checkpoint was saved.
+    """
+    from shared.finetune.batch_search import train_in_memory
     from shared.finetune.evaluate import check_references, evaluate_rows
-    from shared.finetune.models import load_base
+    from shared.finetune.memory_faults import memory_errors
 
     if score:
         check_references(config)
     seed = _seed(config, seed)
+
+    def attempt(config: Config, resume: Path | str | None) -> TrainResult:
+        return _train_once(config, checkpoints, seed, resume, callbacks, show)
+
+    result = train_in_memory(attempt, config, Path(checkpoints), resume)
+    config, metrics = result.config, result.metrics
+    if score:
+        with memory_errors(config, "scoring"):
+            scores = evaluate_rows(result.trainer.model, result.trainer.processing_class, config, "test", progress)
+        metrics |= {name: scores[name] for name in (*score_names(config), "n")} | {"main_metric": main_metric(config)}
+        result.notes = scores["answers"]
+    return result
+
+
+def _train_once(
+    config: Config,
+    checkpoints: str | Path,
+    seed: int,
+    resume: Path | str | None,
+    callbacks: Sequence[TrainerCallback],
+    show: bool,
+) -> TrainResult:
+    """One training from a fresh base, or on from a checkpoint."""
+    from transformers import set_seed
+
+    from shared.finetune.interrupt import SaveOnSignal
+    from shared.finetune.memory_faults import memory_errors
+    from shared.finetune.models import load_base
+    from shared.finetune.training_bar import watch
+
     set_seed(seed)
-    model, tokenizer = load_base(config)
-    trainer = _trainer(config, model, tokenizer, checkpoints, seed, callbacks)
+    stop = SaveOnSignal()
+    with memory_errors(config, "loading"):
+        model, tokenizer = load_base(config)
+        trainer = _trainer(config, model, tokenizer, checkpoints, seed, [*callbacks, stop])
+    if show:
+        watch(trainer)
     start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    with stop.listening():
+        _train_to_the_end(trainer, resume, stop)
     metrics = {
         "seed": seed,
         "method": config.peft.method,
@@ -243,12 +261,19 @@ def run(
         "steps": trainer.state.global_step,
         **count(trainer.model),
     }
-    result = TrainResult(metrics, trainer.state.log_history, trainer)
-    if score and trainer.accelerator.is_main_process:
-        scores = evaluate_rows(trainer.model, tokenizer, config, "test", progress)
-        metrics |= {name: scores[name] for name in (*score_names(config), "n")} | {"main_metric": main_metric(config)}
-        result.notes = scores["answers"]
-    return result
+    return TrainResult(metrics, trainer.state.log_history, trainer, config=config)
+
+
+def _train_to_the_end(trainer: Any, resume: Path | str | None, stop: SaveOnSignal) -> None:
+    """Train; whatever ends it, loggers and bars are closed, so that what they hold back is written."""
+    ended = False
+    try:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        ended = True
+        stop.check(trainer.args)
+    finally:
+        if not ended:
+            trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
 
 
 def _trainer(
@@ -264,6 +289,7 @@ def _trainer(
 
     causal = config.task_type == "CAUSAL_LM"
     args = (sft_arguments if causal else task_arguments)(config, checkpoints, seed)
+    check_deepspeed(config, args)
     splits = ["train", "eval"] if args.eval_strategy != "no" else ["train"]
     rows = [load_rows(config.dataset, split) for split in splits]
     if causal:
@@ -298,9 +324,14 @@ def save(result: TrainResult, config: Config, out: Path) -> None:
     store(model, weights, config)
     tokenizer.save_pretrained(weights)
     drop_gguf_copy(weights)
-    write_text(out / "config.yaml", config.to_yaml())
+    write_text(out / "config.yaml", (result.config or config).to_yaml())
     write_json(out / "metrics.json", result.metrics)
     write_json(out / "history.json", result.history)
+    if result.batches:
+        write_json(out / "batches.json", result.batches)
+    logs = Path(result.trainer.args.output_dir) / LOGS
+    if logs.is_dir():
+        shutil.copytree(logs, out / LOGS)
     if result.notes:
         write_text(out / "answers.jsonl", "".join(_json_line(row) for row in result.notes))
 
@@ -325,21 +356,6 @@ def _seed(config: Config, seed: int | None) -> int:
     if seed is not None:
         return seed
     return config.training.seed if "seed" in config.training.model_fields_set else 0
-
-
-def _on_cpu(config: Config) -> bool:
-    from shared.machine import choose_device
-
-    return config.training.use_cpu or choose_device().value == "cpu"
-
-
-def _no_telemetry() -> None:
-    """TRL reports each training to the Hub's telemetry; a student's run is nobody's business."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    if "huggingface_hub" in sys.modules:
-        from huggingface_hub import constants
-
-        constants.HF_HUB_DISABLE_TELEMETRY = os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
 
 
 def _json_line(row: dict[str, Any]) -> str:
@@ -367,43 +383,68 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     quiet()
     try:
-        return _train(args)
+        return _train(args, sys.argv[1:] if argv is None else argv)
     except PeftLabsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}" if is_main() else f"error in process {rank()}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
-        return 130
+    finally:
+        leave_group()
 
 
-def _train(args: argparse.Namespace) -> int:
+def _train(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from datasets.utils.logging import disable_progress_bar
 
     from shared.finetune.config import load_config
+    from shared.finetune.interrupt import report
     from shared.finetune.places import place_for
     from shared.finetune.precision import choose_precision
-    from shared.finetune.progress import bar
+    from shared.finetune.reporting import announce
 
     disable_progress_bar()  # tokenising shows five bars otherwise; training has its own
     config = load_config(args.config, args.overrides)
     seed = _seed(config, args.seed)
     place = place_for(args.config, config, args.run_name)
     key = place.key(config, seed)
-    resume = place.last_checkpoint(key) if args.resume else None
-    if not args.resume:
-        place.clear_checkpoints(key)
     precision = choose_precision(config)
-    print(f"{config.task_name}: {config.peft.method} on {config.model.name_or_path}, seed {seed}")
-    print(f"precision {precision.value}: {precision.reason}")
-    if args.resume:
-        print(f"resuming from {resume.name}" if resume else "no whole checkpoint to resume from: starting anew")
+    say(f"{config.task_name}: {config.peft.method} on {config.model.name_or_path}, seed {seed}")
+    say(f"precision {precision.value}: {precision.reason}")
+    resume = _start(place, key, args.resume)
+    announce(config, place.checkpoints(key))
+    try:
+        _train_and_write(args, config, seed, place, key, resume)
+    except KeyboardInterrupt as error:
+        return report(error, arguments, place.last_checkpoint(key))
+    return 0
+
+
+def _start(place: Place, key: str, resume: bool) -> Path | None:
+    """The checkpoint to go on from; what is in the way of the new training is removed by one process."""
+    if not resume:
+        if is_main():
+            place.clear_checkpoints(key)
+        return None
+    folder = place.checkpoints(key)
+    last = place.last_checkpoint(key)
+    for broken in broken_checkpoints(folder) if is_main() else []:
+        say(f"{broken.name} was not written to its end: left out")
+        shutil.rmtree(broken, ignore_errors=True)
+    say(f"resuming from {last.name}" if last else "no whole checkpoint to resume from: starting anew")
+    return last
+
+
+def _train_and_write(
+    args: argparse.Namespace, config: Config, seed: int, place: Place, key: str, resume: Path | None
+) -> None:
+    from shared.finetune.progress import bar
+
     with bar("answers", total=config.evaluation.rows) as progress:
-        result = run(config, place.checkpoints(key), seed, resume, score=not args.no_score, progress=progress)
-    if result.trainer.accelerator.is_main_process:
+        result = run(
+            config, place.checkpoints(key), seed, resume, score=not args.no_score, progress=progress, show=True
+        )
+    if is_main():
         result.path = place.write(lambda out: save(result, config, out), [seed])
         place.clear_checkpoints(key)
-        print(_summary(result))
-    return 0
+        say(_summary(result))
 
 
 def _summary(result: TrainResult) -> str:

@@ -22,7 +22,8 @@ from shared.quiet import quiet
 def shipped_configs() -> list[Path]:
     """All configurations of this checkout: the labs' and the framework's."""
     root = repo_root()
-    return sorted([*root.glob("Lab-*/configs/*.yaml"), *root.glob("shared/finetune/configs/*.yaml")])
+    found = [*root.glob("Lab-*/configs/*.yaml"), *root.glob("shared/finetune/configs/*.yaml")]
+    return sorted(file for file in found if not file.name.startswith("accelerate"))  # those are accelerate's own
 
 
 def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Config | None, list[Fault]]:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from shared.finetune.processes import shared_out
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -69,7 +71,9 @@ class Task:
         was_training = model.training
         model.eval()
         try:
-            found = self.predict(model, tokenizer, rows, config, progress)
+            found = shared_out(
+                len(rows), lambda places: self.predict(model, tokenizer, rows.select(places), config, progress)
+            )
         finally:
             model.train(was_training)
         scores, references = self.score(found, rows, config, model)

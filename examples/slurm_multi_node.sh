@@ -1,0 +1,40 @@
+#!/bin/bash
+#SBATCH --job-name=peft-labs
+#SBATCH --nodes=2                    # machines
+#SBATCH --ntasks-per-node=1          # one launcher per machine; it starts a process for each GPU
+#SBATCH --gpus-per-node=4
+#SBATCH --cpus-per-task=16
+#SBATCH --time=04:00:00
+#SBATCH --signal=TERM@120            # two minutes before the end: the training saves a checkpoint and stops
+#SBATCH --requeue
+#SBATCH --output=%x-%j.log
+#SBATCH --open-mode=append           # a requeued job goes on in the same log
+#
+# Several machines with Slurm. Submit it in the root of the checkout, which all machines must see (with .venv):
+#
+#   sbatch examples/slurm_multi_node.sh my_config.yaml [key=value …]
+#   sbatch --nodes=4 --gpus-per-node=8 examples/slurm_multi_node.sh my_config.yaml
+#
+# Each process does per_device_train_batch_size rows at once: more GPUs make a larger batch for the same configuration.
+# --resume starts anew where there is no checkpoint, so that a requeued job needs no other command.
+set -euo pipefail
+config=${1:?usage: sbatch examples/slurm_multi_node.sh CONFIG.yaml [key=value …]}
+shift
+
+gpus=${SLURM_GPUS_ON_NODE:-1}
+# The meeting place: the first machine of the job, at a port that jobs on the same machine don't share.
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000))
+export OMP_NUM_THREADS=$((${SLURM_CPUS_PER_TASK:-$gpus} / gpus > 0 ? ${SLURM_CPUS_PER_TASK:-$gpus} / gpus : 1))
+
+# SLURM_NODEID differs from machine to machine: single quotes leave it to the shell that srun starts there.
+srun --kill-on-bad-exit=1 bash -c '
+  exec "${PEFT_LABS_PYTHON:-.venv/bin/python}" -m accelerate.commands.launch \
+    --config_file shared/finetune/configs/accelerate_config.yaml \
+    --num_machines "$SLURM_NNODES" \
+    --num_processes "$((SLURM_NNODES * $1))" \
+    --machine_rank "$SLURM_NODEID" \
+    --main_process_ip "$2" \
+    --main_process_port "$3" \
+    -m shared.finetune.train --resume --config "${@:4}"
+' launch "$gpus" "$first" "$port" "$config" "$@"
