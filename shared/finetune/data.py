@@ -14,6 +14,7 @@ from shared.errors import DataError
 from shared.finetune.chats import chat_field, chat_pairs, chat_prompt, last_answer, messages_of, plain
 from shared.finetune.faults import did_you_mean
 from shared.finetune.schema import DatasetSection
+from shared.finetune.slices import load_part
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -154,14 +155,16 @@ def _load(dataset: DatasetSection, role: str, split: str) -> Dataset:
     if name.startswith("tiny:"):
         from shared.tiny import load_task
 
-        return load_task(name.removeprefix("tiny:"), split, difficulty=dataset.config or "normal")
+        task, level = name.removeprefix("tiny:"), dataset.config or "normal"
+        return load_part(split, lambda whole: load_task(task, whole, difficulty=level))
     if name.startswith("fetched:"):
         from shared.fetch import fetched
 
-        return _folder(fetched(name.removeprefix("fetched:")), split)
+        folder = fetched(name.removeprefix("fetched:"))
+        return load_part(split, lambda whole: _folder(folder, whole))
     path = Path(name).expanduser()
     if path.is_dir():
-        return _folder(path, split)
+        return load_part(split, lambda whole: _folder(path, whole))
     if path.suffix in SUFFIXES:
         if not path.is_file():
             raise DataError(

@@ -72,7 +72,7 @@ class DatasetSection(Section):
         "(easy, normal, hard).",
     )
     revision: str | None = Field(None, description="Hub branch, tag or commit; null is the main branch.")
-    train_split: str = Field("train", description="Split to train on.")
+    train_split: str = Field("train", description="Split to train on, or a part of one: train[:90%].")
     eval_split: str = Field("validation", description="Split for the loss during training.")
     test_split: str = Field("test", description="Held-out split for the metrics at the end.")
     holdout: float = Field(

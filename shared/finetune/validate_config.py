@@ -22,7 +22,8 @@ from shared.quiet import quiet
 def shipped_configs() -> list[Path]:
     """All configurations of this checkout: the labs' and the framework's."""
     root = repo_root()
-    found = [*root.glob("Lab-*/configs/*.yaml"), *root.glob("shared/finetune/configs/*.yaml")]
+    configs = root / "shared/finetune/configs"
+    found = [*root.glob("Lab-*/configs/*.yaml"), *configs.glob("*.yaml"), *configs.glob("tiny/*.yaml")]
     return sorted(file for file in found if not file.name.startswith("accelerate"))  # those are accelerate's own
 
 

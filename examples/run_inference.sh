@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Answers of a model that was trained before: for one text, or for a file of them.
+#
+#   examples/run_inference.sh --input_text "…"                       gsm8k.yaml, as train_multi_gpu.sh leaves it
+#   examples/run_inference.sh my.yaml --input_file in.jsonl --output_file out.jsonl
+#   TINY=1 examples/run_inference.sh                                 the offline twin, and a problem to show it
+#   MODEL_PATH=folder examples/run_inference.sh my.yaml …            another adapter or model than the configuration's
+example=gsm8k
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+model=${MODEL_PATH:-$output}
+if [[ ! -d $model ]]; then
+  echo "there is no trained model in $model; train it first: peft-labs train --config $config" >&2
+  exit 1
+fi
+if [[ $* != *--input_* ]]; then
+  set -- "$@" --input_text "Ida has 3 bags with 4 pens in each. Then Ida loses 5. How many pens does Ida have now?"
+fi
+peft_labs inference --model_path "$model" "$@"

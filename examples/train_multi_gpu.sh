@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# One training on all GPUs of this machine; without a GPU two processes on the CPU show the same.
+#
+#   examples/train_multi_gpu.sh                               GSM8K, QLoRA of a 7B model, from the Hub
+#   TINY=1 examples/train_multi_gpu.sh                        its offline twin
+#   DEEPSPEED=1 examples/train_multi_gpu.sh my.yaml           ZeRO-2, optimizer states in main memory; start it in the
+#                                                             root of the checkout
+#
+# Each process does per_device_train_batch_size rows at once: more GPUs make a larger batch for the same configuration.
+example=gsm8k
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+launch=(--config_file "$root/shared/finetune/configs/accelerate_cpu.yaml")
+if gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l) && ((gpus > 0)); then
+  file=accelerate_config.yaml
+  if [[ -n ${DEEPSPEED:-} ]]; then
+    file=accelerate_deepspeed.yaml
+  fi
+  launch=(--config_file "$root/shared/finetune/configs/$file" --num_processes "$gpus")
+else
+  set -- "$@" training.use_cpu=true
+fi
+
+"$python" -m accelerate.commands.launch "${launch[@]}" --main_process_port "${PORT:-29511}" \
+  -m shared.finetune.train --config "$config" "$@"
