@@ -104,7 +104,7 @@ def _unit(text: str, key: str, owner: type) -> tuple[str, str]:
     """A description without its ``[unit]``, and the unit; the libraries' come from a table."""
     if owner in (TrainingSection, SftSection):
         return text, UNITS.get(key, "")
-    found = re.search(r" ?\[([^\]]+)\]", text)
+    found = re.search(r" \[([^\]]+)\]", text)
     return (text.replace(found[0], "", 1), found[1]) if found else (text, "")
 
 
