@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,10 +29,15 @@ def split_faults(hand: AtHand, source: Source) -> Iterator[Fault]:
             message = error.message
             name = getattr(hand.config.dataset, f"{split}_split")
             key = next((key for word, key in PLACES if word in message), None)
-            key = key or (f"{split}_split" if repr(name) in message else "name")
+            key = key or (f"{split}_split" if _names_split(message, name) else "name")
             yield source.fault(("dataset", key), message, error.cure, getattr(hand.config.dataset, key))
             if key != f"{split}_split":
                 return  # the other splits would say the same
+
+
+def _names_split(message: str, spec: str) -> bool:
+    """Whether a message is about a split, or about one of those that a part is taken of."""
+    return any(repr(name) in message for name in (spec, *re.findall(r"[^\s+\[\]]+(?=\[|\+|$)", spec)))
 
 
 PLACES = (("unknown difficulty", "config"), ("unknown task", "name"), ("there is no file", "name"))
@@ -94,6 +100,18 @@ def label_faults(hand: AtHand, source: Source) -> Iterator[Fault]:
     if not hand.config.dataset.text_columns:
         yield from _told(lambda: find(rows, hand.config), ("dataset", key), source)
     yield from _told(lambda: task.labels(hand.config), ("dataset", "label_column"), source)
+
+
+def hidden_faults(hand: AtHand, source: Source) -> Iterator[Fault]:
+    """Test rows whose labels are hidden (-1) or none of the training rows' classes."""
+    config, task = hand.config, TASKS[hand.config.task_type]
+    try:
+        rows = hand.rows("test") if task.references else None
+        names = task.labels(config) if rows is not None else []
+    except PeftLabsError:
+        return  # told by split_faults or label_faults
+    if rows is not None:
+        yield from _told(lambda: task.references(rows, config, names), ("dataset", "test_split"), source)
 
 
 def _told(call: Any, path: tuple, source: Source) -> Iterator[Fault]:
@@ -166,6 +184,7 @@ CHECKS = (
     ((NAME, *SPLITS), split_faults),
     ((NAME, TASK, *SPLITS, *TEMPLATE, "dataset.max_words", "dataset.text_columns"), column_faults),
     ((NAME, TASK, *SPLITS, "dataset.label_column", "dataset.text_columns"), label_faults),
+    ((NAME, TASK, *SPLITS, "dataset.label_column", "dataset.text_columns"), hidden_faults),
     ((NAME, TASK, *SPLITS, "evaluation"), reference_faults),
     ((NAME, TASK, *SPLITS, *TEMPLATE, "dataset.response_field", "dataset.max_words", "sft.max_length",
       "model.name_or_path"), prompt_faults),

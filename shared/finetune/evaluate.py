@@ -112,26 +112,31 @@ def evaluate_rows(model: Any, tokenizer: Any, config: Config, split: str = "test
         The metrics of the task as shares [0–1], ``n``, and ``answers``: one dict per row with answer, reference, right
         (and prompt for CAUSAL_LM, whose shares are :func:`score`'s).
     """
-    rows = _scored_rows(config, split)
+    rows = scored_rows(config, split)
     if config.task_type != "CAUSAL_LM":
         return TASKS[config.task_type].evaluate(model, tokenizer, rows, config, progress)
     return _answer_rows(model, tokenizer, rows, config, progress)
 
 
 def check_references(config: Config, split: str = "test") -> None:
-    """Refuse rows that ``evaluation.metric`` can't judge; to be known before hours of training, not after.
+    """Refuse rows that can't be judged: ``evaluation.metric`` needs more, or their labels are hidden. To be known
+    before hours of training, not after.
 
     Raises:
         DataError: Naming what the rows lack.
     """
     from shared.finetune.data import response_of
 
-    if config.task_type == "CAUSAL_LM" and config.evaluation.metric != "exact_match":
-        rows = _scored_rows(config, split)
+    task = TASKS[config.task_type]
+    if task.references is not None:
+        task.references(scored_rows(config, split), config, task.labels(config))
+    elif config.task_type == "CAUSAL_LM" and config.evaluation.metric != "exact_match":
+        rows = scored_rows(config, split)
         wanted(rows, [response_of(row, config.dataset) for row in rows], config)
 
 
-def _scored_rows(config: Config, split: str) -> Any:
+def scored_rows(config: Config, split: str) -> Any:
+    """The rows of a split that are answered: the first ``evaluation.rows``."""
     from shared.finetune.data import load_rows
 
     rows, number = load_rows(config.dataset, split), config.evaluation.rows

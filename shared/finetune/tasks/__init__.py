@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.finetune.processes import shared_out
+from shared.finetune.tasks.glue import glue_task
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -27,8 +28,10 @@ class Task:
         name: As written in ``task_type``.
         auto_class: The class of transformers that loads its models.
         main_metric: The headline among :attr:`metrics`.
-        metrics: Names of its scores, as shares [0–1].
+        metrics: Names of its scores, as shares [0–1]; Matthews' correlation goes from -1 to 1.
         labels: config -> the names of the classes; None for tasks without classes.
+        references: (rows, config, names of the classes) -> each row's class, or classes, by number; raises DataError
+            for what is none of them. None for tasks without classes.
         features: (rows, tokenizer, config, model) -> what the model is trained on: one dict of lists per example.
             None, as the other functions, for CAUSAL_LM, which TRL trains.
         label_names: The keys of those dicts that hold what is to be learnt.
@@ -45,6 +48,7 @@ class Task:
     score: Callable[..., tuple[dict[str, float], list[Any]]] | None = None
     input_row: Callable[[dict[str, Any], Config], dict[str, Any]] | None = None
     labels: Callable[[Config], list[str]] | None = None
+    references: Callable[..., list[Any]] | None = None
     features: Callable[..., list[dict[str, Any]]] | None = None
     label_names: tuple[str, ...] = field(default=("labels",))
 
@@ -99,10 +103,13 @@ TASKS: dict[str, Task] = _discover()
 
 
 def main_metric(config: Config) -> str:
-    """The headline of a configuration's scores: its task's, for CAUSAL_LM ``evaluation.metric``."""
-    return config.evaluation.metric if config.task_type == "CAUSAL_LM" else TASKS[config.task_type].main_metric
+    """The headline of a configuration's scores: its task's, GLUE's own, for CAUSAL_LM ``evaluation.metric``."""
+    if config.task_type == "CAUSAL_LM":
+        return config.evaluation.metric
+    glue = glue_task(config)
+    return glue.metric if glue else TASKS[config.task_type].main_metric
 
 
 def score_names(config: Config) -> tuple[str, ...]:
-    """The names of a configuration's scores, as shares [0–1]."""
+    """The names of a configuration's scores."""
     return tuple(dict.fromkeys((*TASKS[config.task_type].metrics, main_metric(config))))

@@ -77,7 +77,11 @@ def names_in(values: Sequence[Any], column: str, name: str) -> list[str]:
     """
     kinds = set(values)
     if any(isinstance(one, float) for one in kinds):
-        raise DataError(f"{name}: {column} holds fractions: regression is not supported", cure="use a task of classes")
+        raise DataError(
+            f"{name}: {column} holds fractions, degrees instead of classes (GLUE's STS-B has such): regression is not "
+            "supported",
+            cure="use a task of classes",
+        )
     if None in kinds or len(kinds) < 2:
         raise DataError(f"{name}: {column} holds {len(kinds)} class(es) or gaps", cure="check dataset.label_column")
     return [str(one) for one in sorted(kinds)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
+from shared.finetune.tasks.glue import glue_task
 from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, needed, number_of
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
     """An input with the columns that are classified."""
     known = next((list(columns) for columns in KNOWN if all(column in row for column in columns)), ["text"])
-    return needed(row, config.dataset.text_columns or known)
+    glue = glue_task(config)  # a bare text must not pass for a pair
+    return needed(row, config.dataset.text_columns or (list(glue.columns) if glue else known))
 
 
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
@@ -88,7 +90,8 @@ def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress:
 
 
 def score(found: list[str], rows: Dataset, config: Config, model: Any) -> tuple[dict[str, float], list[str]]:
-    """Accuracy, F1, precision, recall: of the second class where there are two, else the mean over all classes."""
+    """Accuracy, Matthews' correlation; F1, precision, recall: of the second class where there are two, else the mean
+    over all classes."""
     names = model_labels(model)
     right = references(rows, config, names)
     average = "binary" if len(names) == 2 else "macro"
@@ -100,8 +103,9 @@ TASK = Task(
     name="SEQ_CLS",
     auto_class="AutoModelForSequenceClassification",
     main_metric="accuracy",
-    metrics=("accuracy", "f1", "precision", "recall"),
+    metrics=("accuracy", "f1", "precision", "recall", "matthews"),
     labels=labels,
+    references=references,
     features=features,
     predict=predict,
     score=score,

@@ -117,6 +117,7 @@ TASK = Task(
     main_metric="f1",
     metrics=("f1", "precision", "recall", "accuracy"),
     labels=labels,
+    references=references,
     features=features,
     predict=predict,
     score=score,

@@ -1,8 +1,8 @@
-"""Accuracy, F1, precision and recall by scikit-learn."""
+"""Accuracy, F1, precision, recall and Matthews' correlation by scikit-learn."""
 
 import datasets
 import evaluate
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, matthews_corrcoef, precision_recall_fscore_support
 
 
 class Classification(evaluate.Metric):
@@ -21,5 +21,6 @@ class Classification(evaluate.Metric):
         precision, recall, f1, _ = precision_recall_fscore_support(
             references, predictions, average=average, zero_division=0
         )
-        accuracy = accuracy_score(references, predictions)
-        return {"accuracy": float(accuracy), "f1": float(f1), "precision": float(precision), "recall": float(recall)}
+        found = {"accuracy": accuracy_score(references, predictions), "f1": f1, "precision": precision}
+        found |= {"recall": recall, "matthews": matthews_corrcoef(references, predictions)}
+        return {name: float(value) for name, value in found.items()}

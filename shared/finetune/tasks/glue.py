@@ -1,0 +1,45 @@
+"""GLUE (Wang et al., 2018, arXiv:1804.07461): the columns of its tasks, and the score that its papers report first.
+
+A configuration says which one by ``dataset.config``, as the Hub does; a local copy of the data may keep it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.finetune.config import Config
+
+
+@dataclass(frozen=True)
+class Glue:
+    """One task of GLUE.
+
+    Attributes:
+        columns: The column with the text, or the two with a pair.
+        metric: The headline among the scores of SEQ_CLS.
+    """
+
+    columns: tuple[str, ...]
+    metric: str = "accuracy"
+
+
+PAIR = ("sentence1", "sentence2")
+GLUE = {
+    "cola": Glue(("sentence",), "matthews"),
+    "sst2": Glue(("sentence",)),
+    "mrpc": Glue(PAIR),  # with F1, which is scored beside it
+    "stsb": Glue(PAIR),  # degrees of likeness from 0 to 5, no classes: refused with the rows
+    "qqp": Glue(("question1", "question2")),  # with F1
+    "mnli": Glue(("premise", "hypothesis")),
+    "qnli": Glue(("question", "sentence")),
+    "rte": Glue(PAIR),
+    "wnli": Glue(PAIR),
+}
+
+
+def glue_task(config: Config) -> Glue | None:
+    """The GLUE task that a configuration names, else None; a generated task's ``dataset.config`` is its difficulty."""
+    generated = config.dataset.name.startswith("tiny:")
+    return None if generated or config.task_type != "SEQ_CLS" else GLUE.get(config.dataset.config or "")
