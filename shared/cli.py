@@ -26,6 +26,7 @@ MODULES = {
     "inference": ("shared.finetune.inference", "Generate for one text or for a file of them."),
     "evaluate": ("shared.finetune.evaluate", "Score an adapter or a model on a split."),
     "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base and prove it."),
+    "compare": ("shared.finetune.compare", "Train every method on one task with one budget; table, plot, JSON."),
     "validate-config": ("shared.finetune.validate_config", "List every fault of a configuration at once."),
 }
 

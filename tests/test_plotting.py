@@ -34,6 +34,9 @@ FIGURES = {
     "memory_bars": lambda: plotting.memory_bars({"full": {"weights": 100.0}, "LoRA": PARTS}, limit=40),
     "latency_lines": lambda: plotting.latency_lines({"a": {1: 5, 2: 6}, "b": {1: 4, 2: 5}}, "batch [sequences]"),
     "matrix_heatmap": lambda: plotting.matrix_heatmap({"W": torch.randn(4, 6), "BA": np.zeros((4, 6))}),
+    "pareto": lambda: plotting.pareto(
+        {"lora": (1e4, [80, 90]), "full": (1e6, [95])}, "accuracy [%]", "", {"majority": 60}
+    ),
     "codebook": lambda: plotting.codebook({"NF4": [-1, 0, 1], "int2": [-1, 1]}, sample=torch.randn(99)),
 }
 

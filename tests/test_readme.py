@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -32,6 +33,8 @@ OTHERS = {
     "conda": lambda words: (ROOT / "environment.yml").exists(),
     "git": lambda words: words[1] in ("clone", "pull"),
     "cd": lambda words: True,
+    "python": lambda words: (ROOT / words[1]).is_file(),
+    "TINY=1": lambda words: os.access(ROOT / words[1], os.X_OK),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from shared.plotting.comparison import bars, latency_lines, memory_bars
 from shared.plotting.diagrams import low_rank
 from shared.plotting.intervals import intervals
+from shared.plotting.pareto import pareto
 from shared.plotting.show import show
 from shared.plotting.style import COLOURS, new_figure, style
 from shared.plotting.tensors import codebook, matrix_heatmap
@@ -14,7 +15,7 @@ from shared.plotting.training import loss_curves, split_history, sweep, token_le
 
 __all__ = [
     "COLOURS", "LiveLossCallback", "bars", "codebook", "intervals", "latency_lines", "loss_curves", "low_rank",
-    "matrix_heatmap", "memory_bars", "new_figure", "show", "split_history", "style", "sweep", "token_lengths",
+    "matrix_heatmap", "memory_bars", "new_figure", "pareto", "show", "split_history", "style", "sweep", "token_lengths",
 ]  # fmt: skip
 
 

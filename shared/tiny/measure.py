@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from typing import Any
 
 from shared.tiny.recipes import config_for, methods
@@ -72,44 +71,9 @@ def _rows(task: str, **changes: Any) -> tuple[list[dict], list[dict]]:
 
 def _majority(task: str, **changes: Any) -> dict[str, float]:
     """Always the most frequent class, tag or answer of the training rows."""
-    from shared.finetune.metrics import compute
+    from shared.finetune.baselines import majority
 
-    train, test = _rows(task, **changes)
-    column = TASKS[task].label_column
-    kind = TASKS[task].task_type
-    if kind == "SEQ_CLS":
-        common = Counter(row[column] for row in train).most_common(1)[0][0]
-        return compute("classification", [common] * len(test), [row[column] for row in test], average="binary")
-    if kind == "TOKEN_CLS":
-        names = TASKS[task].label_names
-        common = Counter(tag for row in train for tag in row[column]).most_common(1)[0][0]
-        right = [[names[tag] for tag in row[column]] for row in test]
-        return compute("tagging", [[names[common]] * len(tags) for tags in right], right)
-    if kind == "QUESTION_ANS":
-        common = Counter(row["answers"]["text"][0] for row in train).most_common(1)[0][0]
-        return compute("squad", [common] * len(test), [row["answers"]["text"] for row in test])
-    return _same_answer(task, train, test, **changes)
-
-
-def _same_answer(task: str, train: list[dict], test: list[dict], **changes: Any) -> dict[str, float]:
-    """The most frequent answer of the training rows for every test row."""
-    from shared.finetune.data import response_of
-    from shared.finetune.metrics import compute
-    from shared.finetune.metrics.answers import judged
-    from shared.finetune.metrics.numbers import final_number
-
-    config = _any_config(task, **changes)
-    answers, right = ([response_of(row, config.dataset) for row in rows] for rows in (train, test))
-    metric = config.evaluation.metric
-    if TASKS[task].task_type == "SEQ_2_SEQ_LM":
-        common = Counter(answers).most_common(1)[0][0]
-        return compute("rouge", [common] * len(right), right)
-    if metric == "final_number":  # the number counts, however it is reached
-        answers = [str(final_number(answer)) for answer in answers]
-    common = Counter(answers).most_common(1)[0][0]
-    right = [row[config.evaluation.tests_field] for row in test] if metric == "pass_at_1" else right
-    marks = judged(metric, [common] * len(right), right)
-    return {metric: sum(marks) / len(marks), "format": 1.0}
+    return majority(_any_config(task, **changes))
 
 
 def _words(task: str, **changes: Any) -> dict[str, float]:

@@ -1,0 +1,59 @@
+"""The figure of a comparison: what a method reaches against how many parameters it trains."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from shared.plotting.style import COLOURS, DASHES, MARKERS, new_figure, style
+
+
+def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The names that no other beats: none has a score as high with fewer parameters, or a higher one with as many.
+
+    Args:
+        points: Name -> (parameters, score).
+
+    Returns:
+        The names, from the fewest parameters on.
+    """
+    front: list[str] = []
+    for name in sorted(points, key=lambda name: (points[name][0], -points[name][1])):
+        if not front or points[name][1] > points[front[-1]][1]:
+            front.append(name)
+    return front
+
+
+def pareto(
+    points: Mapping[str, tuple[float, Sequence[float]]],
+    ylabel: str,
+    title: str = "",
+    references: Mapping[str, float] | None = None,
+) -> Figure:
+    """Scores against trained parameters on a logarithmic axis; a dashed line joins those that none beats.
+
+    Args:
+        points: Name -> (trained parameters [1], a score for each seed).
+        ylabel: The score, with its unit.
+        title: Title; default none.
+        references: Name -> score, drawn as horizontal lines (the majority class, for example).
+    """
+    means = {name: (count, statistics.fmean(scores)) for name, (count, scores) in points.items()}
+    with style():
+        figure, (axes,) = new_figure(4.2)
+        for i, (name, (count, scores)) in enumerate(points.items()):
+            spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
+            axes.errorbar(count, means[name][1], yerr=spread or None, fmt=MARKERS[i % 7], color=COLOURS[i % 7],
+                          capsize=3)  # fmt: skip
+            axes.annotate(name, (count, means[name][1]), (6, 5), textcoords="offset points", fontsize=9)
+        front = pareto_front(means)
+        axes.plot(*zip(*(means[name] for name in front), strict=True), color="grey", linestyle="--", linewidth=1,
+                  zorder=1, label="not beaten")  # fmt: skip
+        for i, (name, value) in enumerate((references or {}).items(), start=1):
+            axes.axhline(value, color="black", linestyle=DASHES[(i + 2) % 7], linewidth=1.2, label=name)
+        axes.set(xscale="log", xlabel="trained parameters [1], the head included", ylabel=ylabel, title=title)
+        axes.margins(x=0.15, y=0.15)
+        figure.legend(loc="outside upper right", ncols=3)
+    return figure
