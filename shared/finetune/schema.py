@@ -72,7 +72,7 @@ class DatasetSection(Section):
         "(easy, normal, hard).",
     )
     revision: str | None = Field(None, description="Hub branch, tag or commit; null is the main branch.")
-    train_split: str = Field("train", description="Split to train on, or a part of one: train[:90%].")
+    train_split: str = Field("train", description="Split to train on; glue_mrpc.yaml shows how a part is written.")
     eval_split: str = Field("validation", description="Split for the loss during training.")
     test_split: str = Field("test", description="Held-out split for the metrics at the end.")
     holdout: float = Field(
