@@ -75,6 +75,7 @@ def test_every_method_is_planned_or_left_out_with_a_reason(config):
     for name, one in planned.configs.items():
         assert one.dataset == config.dataset and one.training.max_steps == 4
         assert name == "lora" or one.training.learning_rate == METHODS[name].learning_rate
+        assert name in ("lora", "head") or one.head.learning_rate == config.training.learning_rate
 
 
 def test_what_the_model_cannot_take_is_left_out(tmp_path):

@@ -19,7 +19,7 @@ from shared.errors import ConfigError, ModelError, PeftLabsError
 from shared.finetune.compare_report import figure, markdown, summaries
 from shared.finetune.files import write_json, write_text
 from shared.finetune.methods import METHODS
-from shared.finetune.tasks import main_metric
+from shared.finetune.tasks import TASKS, main_metric
 from shared.quiet import quiet
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def plan(config: Config, methods: Sequence[str] = (), rates: dict[str, float] | 
     """The configuration of each method.
 
     The configuration's own method keeps its ``peft:`` section and ``training.learning_rate``; the others have their
-    defaults and the learning rate of their module, ``lab.learning_rates`` or ``rates`` where these name them.
+    defaults and the learning rate of their module, ``lab.learning_rates`` or ``rates`` where these name them. A task's
+    new head learns at the configuration's rate whatever the method.
 
     Args:
         config: The configuration: task, data and budget.
@@ -79,8 +80,12 @@ def _with_method(config: Config, name: str, rate: float | None) -> Config:
     own = config.peft.method == name
     if own and rate is None:
         return config
-    rate = METHODS[name].learning_rate if rate is None else rate
-    return config.changed(training={"learning_rate": rate}, **({} if own else {"peft": {"method": name}}))
+    changes = {"training": {"learning_rate": METHODS[name].learning_rate if rate is None else rate}}
+    if not own:
+        changes["peft"] = {"method": name}
+    if TASKS[config.task_type].has_head and name != "head":  # a new head would diverge at the rates that prompts want
+        changes["head"] = {"learning_rate": config.head.learning_rate or config.training.learning_rate}
+    return config.changed(**changes)
 
 
 def compare(
@@ -149,7 +154,7 @@ def _train(config: Config, seed: int, checkpoints: Path, metric: str) -> dict[st
 
     checkpoints.mkdir(parents=True, exist_ok=True)
     try:
-        metrics = run(config, checkpoints, seed=seed).metrics
+        metrics = run(config, checkpoints, seed=seed, show=True).metrics
     finally:
         shutil.rmtree(checkpoints, ignore_errors=True)
     return {"score": metrics[metric], "learning_rate": config.training.learning_rate, **metrics}

@@ -105,7 +105,7 @@ def rich_table(report: dict[str, Any]) -> Table:
 
     table = Table(title=title(report), title_justify="left")
     for head in HEADS:
-        table.add_column(head, justify="left" if head in ("method", "not beaten") else "right")
+        table.add_column(head, justify="left" if head in ("method", "not beaten") else "right", overflow="fold")
     for row in cells(report):
         table.add_row(*row)
     return table

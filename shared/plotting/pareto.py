@@ -41,13 +41,16 @@ def pareto(
         references: Name -> score, drawn as horizontal lines (the majority class, for example).
     """
     means = {name: (count, statistics.fmean(scores)) for name, (count, scores) in points.items()}
+    order = sorted(means, key=lambda name: means[name][0])
     with style():
         figure, (axes,) = new_figure(4.2)
         for i, (name, (count, scores)) in enumerate(points.items()):
             spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
             axes.errorbar(count, means[name][1], yerr=spread or None, fmt=MARKERS[i % 7], color=COLOURS[i % 7],
                           capsize=3)  # fmt: skip
-            axes.annotate(name, (count, means[name][1]), (6, 5), textcoords="offset points", fontsize=9)
+            below = order.index(name) % 2  # neighbours are named above and below in turn
+            shift = (6, -12 if below else 5)
+            axes.annotate(name, (count, means[name][1]), shift, textcoords="offset points", fontsize=9)
         front = pareto_front(means)
         axes.plot(*zip(*(means[name] for name in front), strict=True), color="grey", linestyle="--", linewidth=1,
                   zorder=1, label="not beaten")  # fmt: skip
