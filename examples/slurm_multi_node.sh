@@ -23,7 +23,8 @@ shift
 
 gpus=${SLURM_GPUS_ON_NODE:-1}
 # The meeting place: the first machine of the job, at a port that jobs on the same machine don't share.
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+# sed reads to the end; head would leave after the first line, and pipefail take scontrol's complaint for a failure.
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 port=$((20000 + SLURM_JOB_ID % 20000))
 export OMP_NUM_THREADS=$((${SLURM_CPUS_PER_TASK:-$gpus} / gpus > 0 ? ${SLURM_CPUS_PER_TASK:-$gpus} / gpus : 1))
 

@@ -184,7 +184,7 @@ def slurm(tmp_path: Path, node: int, *arguments: str) -> list[str]:
     folder = tmp_path / f"bin{node}"
     folder.mkdir()
     for name, text in {
-        "scontrol": "echo first-machine; echo second-machine",
+        "scontrol": "echo first-machine; sleep 0.2; echo second-machine",  # a reader must not go after the first
         "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
         "python": "printf '%s\\n' \"$@\"",
     }.items():

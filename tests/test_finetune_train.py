@@ -122,6 +122,17 @@ def test_after_mixed_precision_the_logits_are_those_of_a_reload(place, tmp_path)
         assert torch.equal(result.trainer.model.eval()(ids).logits, reloaded(ids).logits)
 
 
+def test_a_training_in_bf16_leaves_the_next_one_in_float32(place, tmp_path):
+    """transformers keeps the number format in the environment, where the next TrainingArguments takes it from."""
+    plain = load_config(configured(place, max_steps=2))
+    half = load_config(configured(place, "half", max_steps=2, bf16=True))
+    first, _, again = (
+        train.run(config, tmp_path / str(number), 0, score=False) for number, config in enumerate((plain, half, plain))
+    )
+    assert again.trainer.accelerator.mixed_precision == "no"
+    assert [step.get("loss") for step in first.history] == [step.get("loss") for step in again.history]
+
+
 def test_it_learns(place, tmp_path):
     config = load_config(configured(place, max_steps=40, logging_steps=10, learning_rate=5e-3))
     config = config.changed(peft={"method": "full"})

@@ -60,6 +60,9 @@ def _training_values(config: Config, output_dir: str | Path, seed: int) -> dict[
 
     values = config.training.model_dump(exclude_unset=True)
     precision = choose_precision(config).value
+    # transformers leaves the format in the environment, from where the next TrainingArguments of the process take it:
+    # after one training in bf16 all others would be in bf16
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no" if precision == "fp32" else precision
     cpu = _on_cpu(config)
     check_optimizer(config)
     # Reentrant checkpointing, transformers' default, gives no gradients to what is trained in the first block of a

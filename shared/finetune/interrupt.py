@@ -107,7 +107,7 @@ def resume_command(arguments: Sequence[str]) -> str:
     """
     arguments = list(arguments)
     own = list(sys.orig_argv)
-    if world_size() > 1 or "ACCELERATE_MIXED_PRECISION" in os.environ:
+    if world_size() > 1 or "ACCELERATE_DYNAMO_BACKEND" in os.environ:
         own = _launcher() or own
     if arguments and own[-len(arguments) :] == arguments and "-c" not in own[:2]:
         start = own[: -len(arguments)]
