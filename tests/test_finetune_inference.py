@@ -11,9 +11,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shared.finetune import evaluate, inference
+from shared.finetune.answer_file import AnswerFile, digest_of
 from shared.finetune.config import load_config
 from shared.finetune.evaluate import Generation, generate_answers, majority, score
-from shared.finetune.schema import DatasetSection
+from shared.finetune.inputs import read_inputs
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +85,6 @@ def test_rows_are_scored_by_the_configuration(place, loaded):
     assert json.loads((place / "e.json").read_text())["n"] == 4
 
 
-DATASET = DatasetSection(name="rows", prompt_template="Q {question} A {answer}")
-
-
 @pytest.mark.parametrize(
     ("name", "content", "lines", "errors"),
     [
@@ -106,9 +104,10 @@ DATASET = DatasetSection(name="rows", prompt_template="Q {question} A {answer}")
         ("bom.csv", b"\xef\xbb\xbfquestion\nw1\n", [2], {}),
     ],
 )
-def test_bad_rows_are_reported_and_lose_no_others(tmp_path, name, content, lines, errors):
+def test_bad_rows_are_reported_and_lose_no_others(place, tmp_path, name, content, lines, errors):
     (tmp_path / name).write_bytes(content)
-    items = inference.read_inputs(tmp_path / name, DATASET)
+    template = {"name": "rows", "prompt_template": "Q {question} A {answer}"}
+    items = list(read_inputs(tmp_path / name, load_config(place / "c.yaml").changed(dataset=template)))
     assert [item.line for item in items] == lines
     found = {item.line: item.error for item in items if item.error}
     assert found.keys() == errors.keys() and all(errors[line] in found[line] for line in errors)
@@ -128,6 +127,79 @@ def test_file_in_file_out_keeps_order(place, tmp_path, suffix, capsys):
     assert [row["line"] for row in rows] == [1, 2, 3, 4]
     assert [row.get("prompt") for row in rows] == [q and f"Question : {q}\nAnswer :" for q in questions]
     assert "in.jsonl:3: not JSON" in capsys.readouterr().err
+
+
+def questions(file: Path, number: int) -> Path:
+    """A file of so many inputs of unlike length, each with its own number."""
+    rows = [
+        {"id": row, "question": " ".join(f"w{1 + (row * 7 + k) % 30}" for k in range(1 + row % 5))}
+        for row in range(number)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def call_for(place: Path, inputs: Path, output: Path, *more: str) -> list[str]:
+    files = ["--input_file", str(inputs), "--output_file", str(output)]
+    return ["--config", str(place / "c.yaml"), *files, "evaluation.batch_size=2", "evaluation.max_new_tokens=3", *more]
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_an_interrupted_file_is_resumed_and_not_answered_twice(place, tmp_path, monkeypatch, capsys, suffix):
+    """Killed within its third window and within a line: the same output as of an uninterrupted run, bit by bit."""
+    inputs = questions(tmp_path / "in.jsonl", 40)  # three windows of 16 rows
+    whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    assert inference.main(call_for(place, inputs, whole)) == 0
+    real, seen = inference.answer_items, []
+
+    def counted(model, tokenizer, items, *rest):
+        seen.append(len(items))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(model, tokenizer, items, *rest)
+
+    monkeypatch.setattr(inference, "answer_items", counted)
+    assert inference.main(call_for(place, inputs, out)) == 130
+    assert "--resume" in capsys.readouterr().err and not out.exists()
+    (part,) = tmp_path.glob(".out.*.part")
+    with part.open("ab") as file:
+        file.write(b'{"id": 32, "li')  # a line that a kill cut off
+    assert inference.main(call_for(place, inputs, out, "evaluation.batch_size=1", "--resume")) == 0
+    assert seen == [16, 16, 8, 8] and "32 answers kept" in capsys.readouterr().out
+    assert out.read_text() == whole.read_text() and not list(tmp_path.glob(".*part"))
+
+
+def test_other_inputs_are_never_continued(place, tmp_path, capsys):
+    config, out = load_config(place / "c.yaml"), tmp_path / "out.jsonl"
+    inputs = questions(tmp_path / "in.jsonl", 4)
+    AnswerFile(out, digest_of(inputs, config, None)).append([{"line": 1, "answer": "old"}])
+    questions(inputs, 5)
+    assert inference.main(call_for(place, inputs, out, "--resume")) == 1
+    assert "other inputs, another model or other settings" in capsys.readouterr().err
+    assert inference.main(call_for(place, inputs, out)) == 0
+    assert "1 answers of an interrupted run are thrown away" in capsys.readouterr().out
+    assert len(out.read_text().splitlines()) == 5 and "old" not in out.read_text()
+    assert not list(tmp_path.glob(".*part"))
+    assert inference.main(call_for(place, inputs, out, "--resume")) == 0
+    assert "starting anew" in capsys.readouterr().out
+
+
+def test_columns_of_the_inputs_stand_beside_the_answers(place, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"id": 7, "question": "w1", "answer": "reference"}\n')
+    assert inference.main(call_for(place, tmp_path / "in.jsonl", tmp_path / "o.jsonl")) == 0
+    row = json.loads((tmp_path / "o.jsonl").read_text())
+    assert row["id"] == 7 and row["question"] == "w1" and row["input_answer"] == "reference"
+    assert set(row) == {"id", "question", "input_answer", "line", "prompt", "answer", "ended"}
+
+
+def test_nothing_to_answer_and_many_bad_rows(place, tmp_path, capsys):
+    (tmp_path / "in.jsonl").write_text("no\n" * 30)
+    assert inference.main(call_for(place, tmp_path / "in.jsonl", tmp_path / "o.jsonl")) == 1
+    told = capsys.readouterr().err
+    assert told.count("not JSON") == 20 and "and 10 more bad rows" in told and "none of the 30 rows" in told
+    (tmp_path / "in.txt").write_text("\n\n")
+    assert inference.main(call_for(place, tmp_path / "in.txt", tmp_path / "o.jsonl")) == 1
+    assert not list(tmp_path.glob("*o.jsonl*"))
 
 
 def test_one_text_and_errors(place, tmp_path, capsys):

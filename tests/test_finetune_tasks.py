@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import finetune_world as world
 import pytest
@@ -368,6 +369,52 @@ def test_inference_answers_a_file_of_each_task(place, tmp_path, task, kind, good
     assert "in.jsonl:2: the input has no column" in capsys.readouterr().err or task == "SEQ_2_SEQ_LM"
     wanted = {"SEQ_CLS": str, "TOKEN_CLS": list, "QUESTION_ANS": str, "SEQ_2_SEQ_LM": str}[task]
     assert isinstance(rows[0]["answer"], wanted)
+
+
+def answered(tmp_path: Path, file: Path, rows: list[dict], *more: str) -> list[dict]:
+    from shared.finetune import inference
+
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    out = tmp_path / "out.jsonl"
+    call = ["--config", str(file), "--input_file", str(tmp_path / "in.jsonl"), "--output_file", str(out), *more]
+    assert inference.main(call) == 0
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def test_classification_gives_label_and_probabilities(place, tmp_path, capsys):
+    """The probabilities are the softmax of the model's own logits; ids, gaps and mixed types lose no row."""
+    from shared.finetune import inference
+
+    config = configured(place, "SEQ_CLS", "bert", {"method": "full"})
+    file = world.write_config(tmp_path / "c.yaml", config.given())
+    pairs = [("w1 w2", "w3"), ("w4", 5), (None, "w6")]
+    rows = [
+        {"id": k or "none", "sentence1": a, "sentence2": b, "meta": {"k": k or "x"}} for k, (a, b) in enumerate(pairs)
+    ]
+    found = answered(tmp_path, file, rows)
+    assert [row["id"] for row in found] == ["none", 1, 2] and found[1]["sentence2"] == 5
+    for row in found:
+        chances = row["probabilities"]
+        assert sum(chances.values()) == pytest.approx(1, abs=1e-4) and max(chances, key=chances.get) == row["answer"]
+    weights = tmp_path / "run"
+    assert train.main(["--config", str(file), "--no_score", f"training.output_dir={weights}"]) == 0
+    capsys.readouterr()
+    (one,) = answered(tmp_path, file, rows[:1], "--model_path", str(weights))
+    model, tokenizer = load_tuned(config, weights)
+    with torch.no_grad():
+        want = model(**tokenizer("w1 w2", "w3", return_tensors="pt")).logits.softmax(-1)[0].tolist()
+    assert list(one["probabilities"].values()) == pytest.approx(want, abs=1e-5)
+    assert list(one["probabilities"]) == list(model.config.id2label.values())
+    single = ["--config", str(file), "--model_path", str(weights), "--input_text", "w1 w2"]
+    assert inference.main(single) == 1 and "no column 'sentence1'" in capsys.readouterr().err
+
+
+def test_tags_have_probabilities(place, tmp_path):
+    file = world.write_config(tmp_path / "c.yaml", configured(place, "TOKEN_CLS", "bert", {"method": "full"}).given())
+    rows = answered(tmp_path, file, [{"tokens": ["w1", "w2", "w3"]}, {"tokens": [1, 2]}, {"tokens": []}])
+    assert len(rows[0]["answer"]) == len(rows[0]["probabilities"]) == 3
+    assert all(0 < chance <= 1 for chance in rows[0]["probabilities"])
+    assert all("holds no words" in row["error"] for row in rows[1:])
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,13 @@ def prompt_of(row: Mapping[str, Any], dataset: DatasetSection, tokenizer: Any = 
     )
 
 
+def prompt_columns(dataset: DatasetSection) -> list[str]:
+    """The columns that a prompt is made of."""
+    if dataset.prompt_template:
+        return placeholders(around_response(dataset)[0])
+    return [chat_field(dataset) or dataset.text_field]
+
+
 def prompt_of_text(text: str, dataset: DatasetSection, tokenizer: Any = None) -> str:
     """A bare text as a prompt: through ``input_template``, into the template's only placeholder, or as a user's message
     of a chat (of which ``input_template`` then makes the content)."""

@@ -1,7 +1,8 @@
 """What a training leaves on disk, and the way back: base + adapter + head with the same outputs.
 
-A folder holds ``method.json`` (method, task, classes) and, by the method, peft's adapter, the trained parameters by
-name (``delta.safetensors``: BitFit's biases, bottleneck adapters), or the whole model. All weights are safetensors.
+A folder holds ``method.json`` (method, task, classes, columns) and, by the method, peft's adapter, the trained
+parameters by name (``delta.safetensors``: BitFit's biases, bottleneck adapters), or the whole model. All weights are
+safetensors.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def store(model: Any, folder: Path, config: Config) -> None:
 
         labels = model_labels(model)
     description = {"peft": config.peft.model_dump(), "task_type": config.task_type, "labels": labels}
-    write_json(folder / DESCRIPTION, {"schema": 1, "base": config.model.name_or_path, **description})
+    base, columns = config.model.name_or_path, config.dataset.text_columns
+    write_json(folder / DESCRIPTION, {"schema": 1, "base": base, **description, "text_columns": columns})
 
 
 def save_peft(model: Any, folder: Path) -> None:

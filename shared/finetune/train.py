@@ -43,7 +43,8 @@ class TrainResult:
         trainer: The trainer with the trained model.
         path: Where it was written; None when nothing was.
         notes: The scored answers, one dict each.
-        config: The configuration that was trained by: with the smaller batch, where the memory did not suffice.
+        config: The configuration that was trained by: with the smaller batch, where the memory did not suffice, and the
+            text columns that were found.
         batches: Each halving of the batch: from, to, error.
     """
 
@@ -248,7 +249,7 @@ def _train_once(
     stop = SaveOnSignal()
     with memory_errors(config, "loading"):
         model, tokenizer = load_base(config)
-        trainer = _trainer(config, model, tokenizer, checkpoints, seed, [*callbacks, stop])
+        trainer, config = _trainer(config, model, tokenizer, checkpoints, seed, [*callbacks, stop])
     if show:
         watch(trainer)
     start = time.perf_counter()
@@ -283,8 +284,9 @@ def _trainer(
     checkpoints: str | Path,
     seed: int,
     callbacks: Sequence[TrainerCallback],
-) -> AnswerLossTrainer | TaskTrainer:
-    """The task's trainer with the rows of the configuration."""
+) -> tuple[AnswerLossTrainer | TaskTrainer, Config]:
+    """The task's trainer with the rows of the configuration, which from here on names their text columns: inference,
+    which does not see these rows, has to know whether a text or a pair is asked for."""
     from shared.finetune.data import load_rows, to_prompt_completion
 
     causal = config.task_type == "CAUSAL_LM"
@@ -296,8 +298,11 @@ def _trainer(
         every = config.dataset.train_on == "all"
         rows = [to_prompt_completion(one, config.dataset, tokenizer, every) for one in rows]
     train_rows, eval_rows = (*rows, None)[:2]
+    columns = TASKS[config.task_type].columns
+    if columns and not config.dataset.text_columns:
+        config = config.changed(dataset={"text_columns": columns(train_rows, config)})
     build = build_trainer if causal else build_task_trainer
-    return build(config, model, tokenizer, train_rows, eval_rows, args, callbacks)
+    return build(config, model, tokenizer, train_rows, eval_rows, args, callbacks), config
 
 
 def count(model: Any) -> dict[str, int]:
@@ -320,11 +325,12 @@ def save(result: TrainResult, config: Config, out: Path) -> None:
 
     tokenizer = result.trainer.processing_class
     model = result.trainer.accelerator.unwrap_model(result.trainer.model)
+    config = result.config or config
     weights = out / kind_of(config)
     store(model, weights, config)
     tokenizer.save_pretrained(weights)
     drop_gguf_copy(weights)
-    write_text(out / "config.yaml", (result.config or config).to_yaml())
+    write_text(out / "config.yaml", config.to_yaml())
     write_json(out / "metrics.json", result.metrics)
     write_json(out / "history.json", result.history)
     if result.batches:

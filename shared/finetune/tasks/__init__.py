@@ -29,6 +29,7 @@ class Task:
         auto_class: The class of transformers that loads its models.
         main_metric: The headline among :attr:`metrics`.
         metrics: Names of its scores, as shares [0–1]; Matthews' correlation goes from -1 to 1.
+        columns: (rows, config) -> the columns with the texts; None for tasks whose columns are fixed, or in a template.
         labels: config -> the names of the classes; None for tasks without classes.
         references: (rows, config, names of the classes) -> each row's class, or classes, by number; raises DataError
             for what is none of them. None for tasks without classes.
@@ -36,7 +37,9 @@ class Task:
             None, as the other functions, for CAUSAL_LM, which TRL trains.
         label_names: The keys of those dicts that hold what is to be learnt.
         predict: (model, tokenizer, rows, config, progress) -> one prediction per row.
-        input_row: (row, config) -> the row with the columns that ``predict`` needs, for inference; raises DataError.
+        answers: As ``predict``, with one dict per row: ``answer``, the prediction, and ``probabilities``; None for
+            tasks without classes.
+        input_row: (row, config) -> the columns that ``predict`` needs, for inference; raises DataError.
         score: (predictions, rows, config, model) -> (metrics, references as text or label, one per row).
     """
 
@@ -46,7 +49,9 @@ class Task:
     metrics: tuple[str, ...]
     predict: Callable[..., list[Any]] | None = None
     score: Callable[..., tuple[dict[str, float], list[Any]]] | None = None
+    answers: Callable[..., list[dict[str, Any]]] | None = None
     input_row: Callable[[dict[str, Any], Config], dict[str, Any]] | None = None
+    columns: Callable[..., list[str]] | None = None
     labels: Callable[[Config], list[str]] | None = None
     references: Callable[..., list[Any]] | None = None
     features: Callable[..., list[dict[str, Any]]] | None = None

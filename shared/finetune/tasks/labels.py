@@ -37,7 +37,7 @@ def find_column(rows: Dataset, asked: str | None, known: Sequence[str], key: str
 
 
 def needed(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """An input with the columns that a task needs.
+    """The columns of an input that a task needs.
 
     Args:
         row: The input; a bare text is ``{"text": …}``, and does for a task that needs one column.
@@ -54,7 +54,7 @@ def needed(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
             f"the input has no column {missing[0]!r}; it has {', '.join(map(str, row))}",
             cure=f"give a csv or jsonl file with the columns {', '.join(columns)}",
         )
-    return row
+    return {column: row[column] for column in columns}
 
 
 def class_names(rows: Dataset, column: str) -> list[str] | None:
@@ -114,6 +114,17 @@ def number_of(value: Any, names: Sequence[str], column: str, name: str, declared
 def known_labels(config: Config, rows: Dataset, column: str, values: Sequence[Any]) -> list[str]:
     """The classes of the training rows: as declared, else as they occur."""
     return class_names(rows, column) or names_in(values, column, config.dataset.name)
+
+
+def probabilities(logits: Any) -> Any:
+    """Softmax over the last axis, rounded to six digits: chances [0–1] that are printed and written.
+
+    Args:
+        logits: An array of shape (…, classes).
+    """
+    from scipy.special import softmax
+
+    return softmax(logits, axis=-1).round(6)
 
 
 def model_labels(model: Any) -> list[str]:

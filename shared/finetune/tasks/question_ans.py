@@ -78,8 +78,8 @@ def _target(answer: dict[str, list], spots: list) -> dict[str, int]:
 
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    """An input with question and context."""
-    return needed(row, ["question", "context"])
+    """Question and context of an input."""
+    return {column: str(value) for column, value in needed(row, ["question", "context"]).items()}
 
 
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:

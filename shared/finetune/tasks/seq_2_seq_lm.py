@@ -34,11 +34,11 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    """An input of which the template can make a prompt."""
-    from shared.finetune.data import prompt_of
+    """The columns of an input of which the template makes the prompt."""
+    from shared.finetune.data import prompt_columns, prompt_of
 
     prompt_of(row, config.dataset)
-    return row
+    return {name: row[name] for name in prompt_columns(config.dataset) if name in row} or row
 
 
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:

@@ -8,7 +8,15 @@ from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
 from shared.finetune.tasks.glue import glue_task
-from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, needed, number_of
+from shared.finetune.tasks.labels import (
+    class_names,
+    find_column,
+    known_labels,
+    model_labels,
+    needed,
+    number_of,
+    probabilities,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -76,17 +84,27 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    """An input with the columns that are classified."""
+    """The texts of an input that are classified."""
     known = next((list(columns) for columns in KNOWN if all(column in row for column in columns)), ["text"])
     glue = glue_task(config)  # a bare text must not pass for a pair
-    return needed(row, config.dataset.text_columns or (list(glue.columns) if glue else known))
+    found = needed(row, config.dataset.text_columns or (list(glue.columns) if glue else known))
+    return {column: "" if value is None else str(value) for column, value in found.items()}
+
+
+def answers(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[dict[str, Any]]:
+    """Each row's likeliest class, with the probability of every class."""
+    coded, names = inputs(rows, tokenizer, config, model), model_labels(model)
+    found = outputs(model, tokenizer, coded, config.evaluation.batch_size, progress=progress)
+    chances = [probabilities(logits).tolist() for (logits,) in found]
+    return [
+        {"answer": names[int(logits.argmax())], "probabilities": dict(zip(names, row, strict=True))}
+        for (logits,), row in zip(found, chances, strict=True)
+    ]
 
 
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
     """The name of each row's likeliest class."""
-    coded, names = inputs(rows, tokenizer, config, model), model_labels(model)
-    found = outputs(model, tokenizer, coded, config.evaluation.batch_size, progress=progress)
-    return [names[int(logits.argmax())] for (logits,) in found]
+    return [one["answer"] for one in answers(model, tokenizer, rows, config, progress)]
 
 
 def score(found: list[str], rows: Dataset, config: Config, model: Any) -> tuple[dict[str, float], list[str]]:
@@ -104,10 +122,12 @@ TASK = Task(
     auto_class="AutoModelForSequenceClassification",
     main_metric="accuracy",
     metrics=("accuracy", "f1", "precision", "recall", "matthews"),
+    columns=text_columns,
     labels=labels,
     references=references,
     features=features,
     predict=predict,
+    answers=answers,
     score=score,
     input_row=input_row,
 )

@@ -8,7 +8,15 @@ from shared.errors import DataError
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
-from shared.finetune.tasks.labels import class_names, find_column, known_labels, model_labels, needed, number_of
+from shared.finetune.tasks.labels import (
+    class_names,
+    find_column,
+    known_labels,
+    model_labels,
+    needed,
+    number_of,
+    probabilities,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -80,26 +88,34 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    """An input with its words; a text is split at its blanks."""
+    """The words of an input; a text is split at its blanks."""
     column = (config.dataset.text_columns or [next((word for word in WORDS if word in row), WORDS[0])])[0]
-    row = needed(row, [column])
-    return {**row, column: row[column].split() if isinstance(row[column], str) else row[column]}
+    words = needed(row, [column])[column]
+    words = words.split() if isinstance(words, str) else words
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise DataError(f"{column} holds no words", cure="write a text, or a list of words")
+    return {column: words}
 
 
-def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[list[str]]:
-    """The likeliest tag of each word; O (or the first tag) for words that were cut off."""
+def answers(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[dict[str, Any]]:
+    """The likeliest tag of each word with its probability; O (or the first tag) and None for words cut off."""
     coded, firsts = _coded(rows, tokenizer, config, model)
     names = model_labels(model)
     found = outputs(model, tokenizer, coded, config.evaluation.batch_size, progress=progress)
     rest = "O" if "O" in names else names[0]
-    answers = []
+    tagged = []
     for (logits,), words, row in zip(found, firsts, rows[word_column(rows, config)], strict=True):
-        tags, best = [rest] * len(row), logits.argmax(-1)
+        tags, chances, each = [rest] * len(row), [None] * len(row), probabilities(logits)
         for place, word in enumerate(words):
             if word is not None:
-                tags[word] = names[int(best[place])]
-        answers.append(tags)
-    return answers
+                tags[word], chances[word] = names[int(logits[place].argmax())], float(each[place].max())
+        tagged.append({"answer": tags, "probabilities": chances})
+    return tagged
+
+
+def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[list[str]]:
+    """The likeliest tag of each word."""
+    return [one["answer"] for one in answers(model, tokenizer, rows, config, progress)]
 
 
 def score(
@@ -116,10 +132,12 @@ TASK = Task(
     auto_class="AutoModelForTokenClassification",
     main_metric="f1",
     metrics=("f1", "precision", "recall", "accuracy"),
+    columns=lambda rows, config: [word_column(rows, config)],
     labels=labels,
     references=references,
     features=features,
     predict=predict,
+    answers=answers,
     score=score,
     input_row=input_row,
 )
