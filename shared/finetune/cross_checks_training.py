@@ -123,8 +123,14 @@ def _early_stopping(source: Source) -> Iterator[Fault]:
             )
 
 
+def _perplexity(source: Source) -> Iterator[Fault]:
+    task = source.get(("task_type",), "CAUSAL_LM")
+    if section_of(source, "evaluation").get("perplexity") is True and task in TASKS and TASKS[task].has_head:
+        yield source.fault(("evaluation", "perplexity"), f"{task} generates no text", "remove the key, or write false")
+
+
 def _own_metric(source: Source, task: str) -> list[str]:
     return [source.get(("evaluation", "metric"), "exact_match")] if task == "CAUSAL_LM" else []
 
 
-CHECKS = (_precision, _login, _best_model, _early_stopping, _schedule, _resume, _report)
+CHECKS = (_precision, _login, _best_model, _early_stopping, _perplexity, _schedule, _resume, _report)

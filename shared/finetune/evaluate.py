@@ -109,13 +109,17 @@ def evaluate_rows(model: Any, tokenizer: Any, config: Config, split: str = "test
     """Answer the rows of a split and score them, by the ``evaluation:`` section.
 
     Returns:
-        The metrics of the task as shares [0–1], ``n``, and ``answers``: one dict per row with answer, reference, right
-        (and prompt for CAUSAL_LM, whose shares are :func:`score`'s).
+        The metrics of the task as shares [0–1], ``perplexity`` where it is asked for, ``n``, and ``answers``: one dict
+        per row with answer, reference, right (and prompt for CAUSAL_LM, whose shares are :func:`score`'s).
     """
     rows = scored_rows(config, split)
-    if config.task_type != "CAUSAL_LM":
-        return TASKS[config.task_type].evaluate(model, tokenizer, rows, config, progress)
-    return _answer_rows(model, tokenizer, rows, config, progress)
+    answer = _answer_rows if config.task_type == "CAUSAL_LM" else TASKS[config.task_type].evaluate
+    extra = {}
+    if config.evaluation.perplexity:
+        from shared.finetune.perplexity import perplexity
+
+        extra["perplexity"] = perplexity(model, tokenizer, rows, config)
+    return {**answer(model, tokenizer, rows, config, progress), **extra}
 
 
 def check_references(config: Config, split: str = "test") -> None:
@@ -291,7 +295,8 @@ def scores_text(found: dict[str, Any]) -> str:
     """The metrics in one line, ``accuracy 81.0%, f1 80.2% (n=200)``."""
     known = [*ANSWERS[1:], *(name for task in TASKS.values() for name in task.metrics)]
     shown = ", ".join(f"{name.replace('_', ' ')} {found[name]:.1%}" for name in dict.fromkeys(known) if name in found)
-    return f"{shown} (n={found['n']})"
+    more = f", perplexity {found['perplexity']:.2f}" if "perplexity" in found else ""
+    return f"{shown}{more} (n={found['n']})"
 
 
 def majority(references: Iterable[str]) -> dict[str, Any]:

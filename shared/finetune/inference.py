@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -143,10 +144,12 @@ def _run(args: argparse.Namespace) -> None:
     items, number = _items(args, config, tuned[1] if tuned else None)
     file = _answer_file(args, config, weights)
     model, tokenizer = tuned or load_tuned(config, args.model_path)
+    start = time.perf_counter()
     _answer_all(model, tokenizer, items, number, config, file)
     if file:
         good, bad = file.finish()
-        print(f"{good} answers, {bad} bad rows, written to {args.output_file}")
+        seconds = time.perf_counter() - start
+        print(f"{good} answers, {bad} bad rows, in {seconds:.1f} s, written to {args.output_file}")
 
 
 def _with_columns(config: Config, weights: Path | None) -> Config:

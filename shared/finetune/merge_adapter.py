@@ -1,7 +1,8 @@
 """Merge an adapter into its base, shard by shard, and prove that the merged model is the adapted one.
 
-peft's ``merge_and_unload`` holds the whole model in memory. Here each shard of the base is read, the adapted layers get
-W + scale·B·A (computed in float32), and the shard is written: the peak is about one shard.
+peft's ``merge_and_unload`` holds the whole model in memory. Here each tensor of the base is read, the adapted ones get
+W + scale·B·A (computed in float32), and it is written where it belongs: the peak is about the largest tensor, whatever
+the model's size.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,13 +198,19 @@ class _Patch:
                 cure="leave embeddings and head out of target_modules, or use a base with tie_word_embeddings: false",
             )
 
+    def shape(self, name: str, stored: torch.Tensor) -> tuple[int, ...]:
+        """The merged tensor's shape."""
+        if name in self.whole:
+            return tuple(self.tensors.get_slice(self.whole[name]).get_shape())
+        return tuple(stored.shape)
+
     def scale(self, module: str, rank: int) -> float:
         """alpha/r, or alpha/√r with rsLoRA, of one layer."""
-        from peft.utils.other import get_pattern_key
+        alpha = self.settings["lora_alpha"]
+        if patterns := self.settings.get("alpha_pattern"):
+            from peft.utils.other import get_pattern_key  # importing peft takes 300 MB, which most merges need not pay
 
-        patterns = self.settings.get("alpha_pattern") or {}
-        name = _plain(module)
-        alpha = patterns.get(get_pattern_key(patterns.keys(), name), self.settings["lora_alpha"])
+            alpha = patterns.get(get_pattern_key(patterns.keys(), _plain(module)), alpha)
         return alpha / math.sqrt(rank) if self.settings.get("use_rslora") else alpha / rank
 
     def apply(self, name: str, weight: torch.Tensor) -> torch.Tensor:
@@ -277,28 +284,41 @@ def _tensor_names(base: Path) -> set[str]:
 
 
 def _merge_shards(base: Path, out: Path, patch: _Patch, dtype: str) -> int:
-    """Read, merge and write each shard in turn; returns their number."""
+    """Read, merge and write each shard in turn, tensor by tensor; returns their number."""
     import torch
-    from safetensors import safe_open
-    from safetensors.torch import save_file
+
+    from shared.finetune.shard_writer import write_shard
 
     wanted = None if dtype == "auto" else getattr(torch, dtype)
     weight_map, size = {}, 0
     files = _shard_files(base)
     for file in files:
-        with safe_open(file, framework="pt") as shard:
-            tensors = {}
-            for name in shard.keys():  # noqa: SIM118 - safe_open is no dict
-                stored = shard.get_tensor(name)
-                target = stored.dtype if wanted is None or not stored.is_floating_point() else wanted
-                tensors[name] = patch.apply(name, stored).to(target).contiguous()
-                size += tensors[name].nbytes
-                weight_map[name] = file.name
-        save_file(tensors, out / file.name, metadata={"format": "pt"})
-        del tensors
+        kinds = {}
+        for name, stored in _stored(file):
+            target = stored.dtype if wanted is None or not stored.is_floating_point() else wanted
+            kinds[name] = (target, patch.shape(name, stored))
+            weight_map[name] = file.name
+        size += write_shard(out / file.name, kinds, lambda name: _merged(file, name, patch, kinds[name][0]))  # noqa: B023
     if len(files) > 1:
         write_json(out / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": weight_map})
     return len(files)
+
+
+def _stored(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a file; what is not touched of them is not read."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as shard:
+        for name in shard.keys():  # noqa: SIM118 - safe_open is no dict
+            yield name, shard.get_tensor(name)
+
+
+def _merged(file: Path, name: str, patch: _Patch, dtype: torch.dtype) -> torch.Tensor:
+    """One merged tensor. The file is opened for it alone: a mapped file's pages stay in memory until it is closed."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as shard:
+        return patch.apply(name, shard.get_tensor(name)).to(dtype)
 
 
 def _copy_beside(base: Path, adapter: Path, out: Path, dtype: str, written: tuple[str, ...] = ()) -> None:

@@ -147,6 +147,11 @@ class EvaluationSection(Section):
         "(behind ####, else behind 'The answer is', else the last one); pass_at_1: the last ```python block passes the "
         "row's tests, run on this machine.",
     )
+    perplexity: bool = Field(
+        False,
+        description="CAUSAL_LM, SEQ_2_SEQ_LM: also exp of the mean loss per token of the right answers [equally likely "
+        "tokens]; one more pass over the rows.",
+    )
     tests_field: str = Field("tests", description="pass_at_1: the column with the tests, Python that fails by assert.")
     max_new_tokens: int = Field(64, ge=1, description="Longest answer [tokens].")
     batch_size: int = Field(64, ge=1, description="Generated at once [prompts].")

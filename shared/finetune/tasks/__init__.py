@@ -117,4 +117,5 @@ def main_metric(config: Config) -> str:
 
 def score_names(config: Config) -> tuple[str, ...]:
     """The names of a configuration's scores."""
-    return tuple(dict.fromkeys((*TASKS[config.task_type].metrics, main_metric(config))))
+    asked = ("perplexity",) if config.evaluation.perplexity else ()
+    return tuple(dict.fromkeys((*TASKS[config.task_type].metrics, main_metric(config), *asked)))

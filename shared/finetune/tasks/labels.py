@@ -122,9 +122,9 @@ def probabilities(logits: Any) -> Any:
     Args:
         logits: An array of shape (…, classes).
     """
-    from scipy.special import softmax
+    import torch
 
-    return softmax(logits, axis=-1).round(6)
+    return torch.from_numpy(logits).softmax(-1).numpy().round(6)
 
 
 def model_labels(model: Any) -> list[str]:
