@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 
 import finetune_world as world
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from shared.finetune import storage, train
@@ -51,6 +55,9 @@ COMBINATIONS = [
     *((method, task, kind) for task, kind in BASES.items() for method in METHODS if (method, task) not in BARRED),
     *((method, task, kind) for (task, kind), methods in MORE.items() for method in methods),
 ]
+
+
+STORED: dict[str, str] = {}  # what was trained -> the folder with its files and outputs
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +145,41 @@ def test_a_method_on_a_task(place, tmp_path, method, task, kind):
     assert plain.shape == answer(again, batch).shape or task == "CAUSAL_LM"
     if plain.shape == answer(again, batch).shape:
         assert (plain - answer(again, batch)).abs().max() > 1e-4, "two steps have changed nothing"
+    world.write_config(tmp_path / "config.yaml", config.given())
+    save_file({**batch, "answer": answer(model, batch)}, tmp_path / "stored.safetensors")
+    STORED[f"{method} on {task}, {kind}"] = str(tmp_path)
+
+
+FRESH = """
+import json, sys
+import torch
+from safetensors.torch import load_file
+from shared.finetune.config import load_config
+from shared.finetune.models import load_tuned
+
+wrong = {}
+for name, folder in json.load(sys.stdin).items():
+    stored = load_file(f"{folder}/stored.safetensors")
+    want = stored.pop("answer")
+    model, _ = load_tuned(load_config(f"{folder}/config.yaml"), f"{folder}/out")
+    with torch.no_grad():
+        out = model(**stored)
+    got = torch.cat([out[key].flatten() for key in ("logits", "start_logits", "end_logits") if key in out])
+    if got.shape != want.shape or not torch.allclose(got, want, rtol=1e-4, atol=1e-5):
+        wrong[name] = str(got.shape) if got.shape != want.shape else float((got - want).abs().max())
+print(json.dumps(wrong))
+"""
+
+
+def test_a_fresh_process_gives_the_same_outputs(place, tmp_path):
+    """All that the tests above have stored (one of them where this test runs alone), reloaded by a process that has
+    seen none of the trainings: heads, virtual tokens and biases come from the files or not at all."""
+    if not STORED:
+        test_a_method_on_a_task(place, tmp_path, "bitfit", "SEQ_CLS", "bert")
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH], input=json.dumps(STORED), capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == {}
 
 
 @pytest.mark.parametrize("method", ["prefix-tuning", "p-tuning-v2", "prompt-tuning", "p-tuning", "lora"])

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import datasets
+import hub_cache
 import pytest
 import yaml
 from datasets import ClassLabel, Dataset, Features, Value
@@ -56,20 +57,10 @@ def rows_of(task: str, split: str) -> Dataset:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory) -> Path:
-    """The cache that load_dataset("nyu-mll/glue", task) leaves, filled without network."""
-    from datasets.packaged_modules.parquet.parquet import Parquet
-
-    folder, cache = tmp_path_factory.mktemp("glue"), tmp_path_factory.mktemp("cache")
+    """The cache that load_dataset("nyu-mll/glue", task) leaves."""
+    cache = tmp_path_factory.mktemp("cache")
     for task in TRUE:
-        files = {}
-        for split in splits_of(task):
-            rows = rows_of(task, split)
-            files[split] = [str(folder / f"{task}-{split}.parquet")]
-            rows.to_parquet(files[split][0])
-        builder = Parquet(
-            cache_dir=str(cache), dataset_name="glue", config_name=task, data_files=files, features=rows.features
-        )  # fmt: skip
-        builder.download_and_prepare(str(cache / "nyu-mll___glue" / task / "0.0.0" / ("0" * 40)))
+        hub_cache.fill(cache, "nyu-mll/glue", task, {split: rows_of(task, split) for split in splits_of(task)})
     return cache
 
 
