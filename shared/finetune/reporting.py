@@ -13,6 +13,11 @@ from shared.finetune.processes import say
 if TYPE_CHECKING:
     from shared.finetune.config import Config
 
+# trackio's requirements would replace pandas, those of newer releases huggingface_hub too; it works without them
+TRIED = {
+    "trackio": "--no-deps trackio==0.9.1 gradio==5.50.0 gradio_client==1.14.0 aiofiles groovy ffmpy safehttpx "
+    "semantic-version tomlkit pydub orjson brotli websockets plotly narwhals pytz",
+}
 LOGS = "logs"  # beside the checkpoints while training, in the run's folder at the end
 
 
@@ -45,7 +50,7 @@ def _check(name: str) -> None:
     except (RuntimeError, ImportError) as error:
         raise ConfigError(
             f"training.report_to: {name} can't be used: {str(error).splitlines()[0]}",
-            cure=f"pip install {name} (it is not part of requirements.lock), or write report_to: tensorboard",
+            cure=f"pip install {TRIED.get(name, name)} (not part of requirements.lock), or report_to: tensorboard",
         ) from error
 
 
