@@ -1,8 +1,8 @@
 """Merge an adapter into its base, shard by shard, and prove that the merged model is the adapted one.
 
 peft's ``merge_and_unload`` holds the whole model in memory. Here each tensor of the base is read, the adapted ones get
-W + scale·B·A (computed in float32), and it is written where it belongs: the peak is about the largest tensor, whatever
-the model's size.
+W + scale·B·A (computed in float32), and it is written where it belongs: the peak is about the largest adapted tensor,
+whatever the model's size.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ KEPT = (
     "NOTICE",
 )
 TOKENIZER = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges", "spiece", "chat_template")
+PIECE = 2**24  # numbers of an unchanged tensor that are in memory at once
 VERIFY_BYTES = 4e9  # models up to this size are loaded twice for the proof unless it is asked for or refused
 # How far the merged model's logits may be from the adapted one's, relative to the logits: rounding of the weights
 TOLERANCE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -213,6 +214,10 @@ class _Patch:
             alpha = patterns.get(get_pattern_key(patterns.keys(), _plain(module)), alpha)
         return alpha / math.sqrt(rank) if self.settings.get("use_rslora") else alpha / rank
 
+    def changes(self, name: str) -> bool:
+        """Whether a tensor is not the base's own afterwards."""
+        return name in self.lora or name in self.whole
+
     def apply(self, name: str, weight: torch.Tensor) -> torch.Tensor:
         """The merged tensor, in float32 where it was changed by B·A."""
         if name in self.whole:
@@ -313,12 +318,22 @@ def _stored(file: Path) -> Iterator[tuple[str, torch.Tensor]]:
             yield name, shard.get_tensor(name)
 
 
-def _merged(file: Path, name: str, patch: _Patch, dtype: torch.dtype) -> torch.Tensor:
-    """One merged tensor. The file is opened for it alone: a mapped file's pages stay in memory until it is closed."""
+def _merged(file: Path, name: str, patch: _Patch, dtype: torch.dtype) -> Iterator[torch.Tensor]:
+    """One merged tensor; one that stays as it is comes in pieces, since an embedding may be the largest by far.
+
+    The file is opened for each of them alone: a mapped file's pages stay in memory until it is closed.
+    """
     from safetensors import safe_open
 
     with safe_open(file, framework="pt") as shard:
-        return patch.apply(name, shard.get_tensor(name)).to(dtype)
+        shape = shard.get_slice(name).get_shape()
+        if patch.changes(name) or not shape:
+            yield patch.apply(name, shard.get_tensor(name)).to(dtype)
+            return
+    rows = max(1, PIECE // max(1, math.prod(shape[1:])))
+    for start in range(0, shape[0], rows):
+        with safe_open(file, framework="pt") as shard:
+            yield shard.get_slice(name)[start : start + rows].to(dtype)
 
 
 def _copy_beside(base: Path, adapter: Path, out: Path, dtype: str, written: tuple[str, ...] = ()) -> None:

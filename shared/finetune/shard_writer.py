@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -21,13 +21,14 @@ NAMES = {
 Kind = tuple[torch.dtype, tuple[int, ...]]
 
 
-def write_shard(file: Path, kinds: Mapping[str, Kind], make: Callable[[str], torch.Tensor]) -> int:
+def write_shard(file: Path, kinds: Mapping[str, Kind], make: Callable[[str], Iterable[torch.Tensor]]) -> int:
     """Write tensors that are made one at a time.
 
     Args:
         file: The file.
         kinds: Name -> (number format, shape) of each tensor.
-        make: Name -> the tensor; called once for each, in the file's order.
+        make: Name -> the tensor, in pieces along its first dimension (or in one); called once for each, in the file's
+            order.
 
     Returns:
         Their size [bytes].
@@ -48,9 +49,14 @@ def write_shard(file: Path, kinds: Mapping[str, Kind], make: Callable[[str], tor
     with file.open("wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         for name in order:
-            tensor = make(name)
-            if (tensor.dtype, tuple(tensor.shape)) != kinds[name]:
-                raise ValueError(f"{name} is {tensor.dtype} {tuple(tensor.shape)}, announced was {kinds[name]}")
-            out.write(tensor.contiguous().flatten().view(torch.uint8).numpy())
-            del tensor
+            dtype, shape = kinds[name]
+            rows = 0
+            for piece in make(name):
+                if piece.dtype != dtype or piece.shape[1:] != shape[1:]:
+                    raise ValueError(f"{name} is {piece.dtype} {tuple(piece.shape)}, announced was {kinds[name]}")
+                out.write(piece.contiguous().flatten().view(torch.uint8).numpy())
+                rows += piece.shape[0] if shape else 1
+                del piece
+            if rows != (shape[0] if shape else 1):
+                raise ValueError(f"{name} has {rows} rows, announced was {kinds[name]}")
     return start
