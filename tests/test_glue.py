@@ -16,7 +16,7 @@ from shared.finetune import evaluate, train
 from shared.finetune.config import load_config
 from shared.finetune.data import load_rows
 from shared.finetune.metrics import compute
-from shared.finetune.tasks import TASKS, main_metric, seq_cls
+from shared.finetune.tasks import TASKS, main_metric, score_names, seq_cls
 from shared.finetune.tasks.glue import GLUE
 from shared.finetune.validate_config import validate
 from shared.paths import repo_root
@@ -27,7 +27,7 @@ TRUE = {
     "cola": (["sentence"], ["unacceptable", "acceptable"], "matthews"),
     "sst2": (["sentence"], ["negative", "positive"], "accuracy"),
     "mrpc": (["sentence1", "sentence2"], ["not_equivalent", "equivalent"], "accuracy"),
-    "stsb": (["sentence1", "sentence2"], None, "accuracy"),
+    "stsb": (["sentence1", "sentence2"], None, "pearson"),
     "qqp": (["question1", "question2"], ["not_duplicate", "duplicate"], "accuracy"),
     "mnli": (["premise", "hypothesis"], ["entailment", "neutral", "contradiction"], "accuracy"),
     "qnli": (["question", "sentence"], ["entailment", "not_entailment"], "accuracy"),
@@ -100,9 +100,21 @@ def test_mnli_has_two_validation_splits(glue):
         load_rows(glue("mnli", "dataset.test_split=validation").dataset, "test")
 
 
-def test_sts_b_is_refused_because_it_has_degrees(glue):
-    with pytest.raises(DataError, match="STS-B.*regression is not supported"):
-        TASKS["SEQ_CLS"].labels(glue("stsb"))
+def test_sts_b_has_one_output_and_correlations(glue):
+    config = glue("stsb")
+    assert TASKS["SEQ_CLS"].labels(config) == ["degree"] and main_metric(config) == "pearson"
+    assert score_names(config) == ("pearson", "spearman")
+    rows = load_rows(config.dataset, "test")
+    assert TASKS["SEQ_CLS"].references(rows, config, [])[:3] == [0.0, 0.25, 0.5]
+    with pytest.raises(DataError, match="nothing but -1.0") as caught:
+        evaluate.check_references(glue("stsb", "dataset.test_split=test"))
+    assert "test_split: validation" in caught.value.cure
+
+
+def test_fractions_are_no_classes(glue):
+    with pytest.raises(DataError, match="degrees instead of classes") as caught:
+        TASKS["SEQ_CLS"].labels(glue("stsb", "dataset.degrees=false"))
+    assert "dataset.degrees: true" in caught.value.cure
 
 
 def test_hidden_labels_are_told_before_the_training(glue, tmp_path):

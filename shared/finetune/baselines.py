@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from shared.finetune.tasks import TASKS
+from shared.finetune.tasks.degrees import has_degrees
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -22,7 +23,7 @@ def majority(config: Config) -> dict[str, Any]:
 
     Returns:
         The metrics of the task, as :func:`shared.finetune.evaluate.evaluate_rows` names them, and ``answer``: what is
-        always answered.
+        always answered; of degrees their mean.
 
     Raises:
         DataError: If rows are missing or can't be judged.
@@ -31,8 +32,19 @@ def majority(config: Config) -> dict[str, Any]:
     from shared.finetune.evaluate import scored_rows
 
     train, test = load_rows(config.dataset, "train"), scored_rows(config, "test")
+    if has_degrees(config):
+        return _mean(train, test, config)
     find = _answer if config.task_type == "CAUSAL_LM" else _labelled if TASKS[config.task_type].labels else _text
     return find(train, test, config)
+
+
+def _mean(train: Dataset, test: Dataset, config: Config) -> dict[str, Any]:
+    """The mean degree, which correlates with nothing."""
+    task = TASKS[config.task_type]
+    degrees = task.references(train, config, [])
+    mean = sum(degrees) / len(degrees)
+    named = SimpleNamespace(config=SimpleNamespace(id2label={}))
+    return {**task.score([mean] * len(test), test, config, named)[0], "answer": mean}
 
 
 def _labelled(train: Dataset, test: Dataset, config: Config) -> dict[str, Any]:

@@ -32,6 +32,7 @@ TASKS_WITH_TEMPLATE = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
 OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
     "text_columns": ("SEQ_CLS", "TOKEN_CLS"),
     "label_column": ("SEQ_CLS", "TOKEN_CLS"),
+    "degrees": ("SEQ_CLS",),
     "max_length": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM"),
     "max_target_length": ("SEQ_2_SEQ_LM",),
     "doc_stride": ("QUESTION_ANS",),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from shared.finetune.faults import Fault, did_you_mean
 from shared.finetune.tasks import TASKS
+from shared.finetune.tasks.degrees import SCORES as DEGREE_SCORES
 from shared.finetune.yaml_source import Source, section_of
 
 
@@ -116,7 +117,7 @@ def _early_stopping(source: Source) -> Iterator[Fault]:
         )
     metric = training.get("metric_for_best_model")
     if isinstance(metric, str) and task in TASKS:
-        known = ["loss", *dict.fromkeys((*TASKS[task].metrics, *_own_metric(source, task)))]
+        known = ["loss", *dict.fromkeys((*TASKS[task].metrics, *_own_metrics(source, task)))]
         if metric.removeprefix("eval_") not in known:
             yield source.fault(
                 ("training", "metric_for_best_model"), f"{task} is not measured by it", did_you_mean(metric, known)
@@ -129,7 +130,9 @@ def _perplexity(source: Source) -> Iterator[Fault]:
         yield source.fault(("evaluation", "perplexity"), f"{task} generates no text", "remove the key, or write false")
 
 
-def _own_metric(source: Source, task: str) -> list[str]:
+def _own_metrics(source: Source, task: str) -> list[str]:
+    if task == "SEQ_CLS":
+        return list(DEGREE_SCORES)
     return [source.get(("evaluation", "metric"), "exact_match")] if task == "CAUSAL_LM" else []
 
 

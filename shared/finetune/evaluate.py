@@ -16,6 +16,7 @@ from shared.finetune.metrics.answers import NAMES as ANSWERS
 from shared.finetune.metrics.answers import judged, wanted
 from shared.finetune.processes import shared_out
 from shared.finetune.tasks import TASKS
+from shared.finetune.tasks.degrees import SCORES as DEGREE_SCORES
 from shared.quiet import quiet
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ def _report(args: argparse.Namespace) -> str:
 
 def scores_text(found: dict[str, Any]) -> str:
     """The metrics in one line, ``accuracy 81.0%, f1 80.2% (n=200)``."""
-    known = [*ANSWERS[1:], *(name for task in TASKS.values() for name in task.metrics)]
+    known = [*ANSWERS[1:], *(name for task in TASKS.values() for name in task.metrics), *DEGREE_SCORES]
     shown = ", ".join(f"{name.replace('_', ' ')} {found[name]:.1%}" for name in dict.fromkeys(known) if name in found)
     more = f", perplexity {found['perplexity']:.2f}" if "perplexity" in found else ""
     return f"{shown}{more} (n={found['n']})"

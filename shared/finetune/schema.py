@@ -124,6 +124,11 @@ class DatasetSection(Section):
     label_column: str | None = Field(
         None, description="SEQ_CLS, TOKEN_CLS: the column with the labels; null: label, or ner_tags."
     )
+    degrees: bool | None = Field(
+        None,
+        description="SEQ_CLS: true: the labels are degrees on a scale instead of classes; one output, squared error, "
+        "correlations. null: as the GLUE task in dataset.config has it (stsb), else false.",
+    )
     max_length: int | None = Field(
         None,
         ge=8,

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-NAMES = ("classification", "tagging", "squad", "rouge", "final_number", "pass_at_1")
+NAMES = ("classification", "correlation", "tagging", "squad", "rouge", "final_number", "pass_at_1")
 
 
 @cache

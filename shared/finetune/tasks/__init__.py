@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.finetune.processes import shared_out
+from shared.finetune.tasks.degrees import SCORES as DEGREE_SCORES
+from shared.finetune.tasks.degrees import has_degrees
 from shared.finetune.tasks.glue import glue_task
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class Task:
         name: As written in ``task_type``.
         auto_class: The class of transformers that loads its models.
         main_metric: The headline among :attr:`metrics`.
-        metrics: Names of its scores, as shares [0–1]; Matthews' correlation goes from -1 to 1.
+        metrics: Names of its scores, as shares [0–1]; Matthews' correlation goes from -1 to 1. Degrees have others
+            (:data:`shared.finetune.tasks.degrees.SCORES`).
         columns: (rows, config) -> the columns with the texts; None for tasks whose columns are fixed, or in a template.
         labels: config -> the names of the classes; None for tasks without classes.
         references: (rows, config, names of the classes) -> each row's class, or classes, by number; raises DataError
@@ -93,8 +96,10 @@ class Task:
         return {**scores, "n": len(found), "answers": answers}
 
 
-def _is_right(answer: Any, reference: Any) -> bool:
-    """Whether an answer is the reference, or one of several (SQuAD has some for each question)."""
+def _is_right(answer: Any, reference: Any) -> bool | None:
+    """Whether an answer is the reference, or one of several (SQuAD has some for each question); None for degrees."""
+    if isinstance(answer, float):
+        return None
     return answer in reference if isinstance(reference, list) and isinstance(answer, str) else answer == reference
 
 
@@ -111,6 +116,8 @@ def main_metric(config: Config) -> str:
     """The headline of a configuration's scores: its task's, GLUE's own, for CAUSAL_LM ``evaluation.metric``."""
     if config.task_type == "CAUSAL_LM":
         return config.evaluation.metric
+    if has_degrees(config):
+        return DEGREE_SCORES[0]
     glue = glue_task(config)
     return glue.metric if glue else TASKS[config.task_type].main_metric
 
@@ -118,4 +125,5 @@ def main_metric(config: Config) -> str:
 def score_names(config: Config) -> tuple[str, ...]:
     """The names of a configuration's scores."""
     asked = ("perplexity",) if config.evaluation.perplexity else ()
-    return tuple(dict.fromkeys((*TASKS[config.task_type].metrics, main_metric(config), *asked)))
+    own = DEGREE_SCORES if has_degrees(config) else TASKS[config.task_type].metrics
+    return tuple(dict.fromkeys((*own, main_metric(config), *asked)))

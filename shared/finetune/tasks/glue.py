@@ -19,10 +19,12 @@ class Glue:
     Attributes:
         columns: The column with the text, or the two with a pair.
         metric: The headline among the scores of SEQ_CLS.
+        degrees: Whether its labels are degrees instead of classes (:mod:`shared.finetune.tasks.degrees`).
     """
 
     columns: tuple[str, ...]
     metric: str = "accuracy"
+    degrees: bool = False
 
 
 PAIR = ("sentence1", "sentence2")
@@ -30,7 +32,7 @@ GLUE = {
     "cola": Glue(("sentence",), "matthews"),
     "sst2": Glue(("sentence",)),
     "mrpc": Glue(PAIR),  # with F1, which is scored beside it
-    "stsb": Glue(PAIR),  # degrees of likeness from 0 to 5, no classes: refused with the rows
+    "stsb": Glue(PAIR, "pearson", degrees=True),  # of likeness, from 0 to 5; with Spearman's correlation
     "qqp": Glue(("question1", "question2")),  # with F1
     "mnli": Glue(("premise", "hypothesis")),
     "qnli": Glue(("question", "sentence")),

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from shared.finetune.config import Config
 
 
+# what to do about labels that are none
+HIDDEN = (
+    "hidden labels (-1) are usual in public test sets: set dataset.test_split: validation, and take dataset.eval_split "
+    "from the training rows"
+)
+
+
 def find_column(rows: Dataset, asked: str | None, known: Sequence[str], key: str, name: str) -> str:
     """The column that is asked for, or the first known one that is there.
 
@@ -78,9 +85,8 @@ def names_in(values: Sequence[Any], column: str, name: str) -> list[str]:
     kinds = set(values)
     if any(isinstance(one, float) for one in kinds):
         raise DataError(
-            f"{name}: {column} holds fractions, degrees instead of classes (GLUE's STS-B has such): regression is not "
-            "supported",
-            cure="use a task of classes",
+            f"{name}: {column} holds fractions, degrees instead of classes, as GLUE's STS-B has them",
+            cure="SEQ_CLS: set dataset.degrees: true",
         )
     if None in kinds or len(kinds) < 2:
         raise DataError(f"{name}: {column} holds {len(kinds)} class(es) or gaps", cure="check dataset.label_column")
@@ -106,8 +112,7 @@ def number_of(value: Any, names: Sequence[str], column: str, name: str, declared
         return names.index(str(value))
     raise DataError(
         f"{name}: {column} holds {value!r}, which is none of the classes {', '.join(names)}",
-        cure="hidden labels (-1) are usual in public test sets: set dataset.test_split: validation, "
-        "and take dataset.eval_split from the training rows",
+        cure=HIDDEN,
     )
 
 

@@ -1,4 +1,4 @@
-"""SEQ_CLS: one class for a text or a pair of texts."""
+"""SEQ_CLS: one class, or one degree, for a text or a pair of texts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
+from shared.finetune.tasks.degrees import NAME as DEGREE
+from shared.finetune.tasks.degrees import degrees_of, has_degrees
 from shared.finetune.tasks.glue import glue_task
 from shared.finetune.tasks.labels import (
     class_names,
@@ -52,8 +54,11 @@ def _label_column(rows: Dataset, config: Config) -> str:
 
 
 def labels(config: Config) -> list[str]:
-    """The classes of the training rows."""
+    """The classes of the training rows; degrees have one output and no classes."""
     from shared.finetune.data import load_rows
+
+    if has_degrees(config):
+        return [DEGREE]
 
     rows = load_rows(config.dataset, "train")
     column = _label_column(rows, config)
@@ -69,9 +74,11 @@ def inputs(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[di
     return [dict(zip(coded.keys(), values, strict=True)) for values in zip(*coded.values(), strict=True)]
 
 
-def references(rows: Dataset, config: Config, names: list[str]) -> list[int]:
-    """Each row's class as a number."""
+def references(rows: Dataset, config: Config, names: list[str]) -> list[int] | list[float]:
+    """Each row's class as a number, or its degree."""
     column = _label_column(rows, config)
+    if has_degrees(config):
+        return degrees_of(rows, column, config.dataset.name)
     declared = class_names(rows, column) is not None
     return [number_of(value, names, column, config.dataset.name, declared) for value in rows[column]]
 
@@ -92,9 +99,11 @@ def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
 
 
 def answers(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[dict[str, Any]]:
-    """Each row's likeliest class, with the probability of every class."""
+    """Each row's likeliest class, with the probability of every class; or its degree, which has none."""
     coded, names = inputs(rows, tokenizer, config, model), model_labels(model)
     found = outputs(model, tokenizer, coded, config.evaluation.batch_size, progress=progress)
+    if has_degrees(config):
+        return [{"answer": round(float(logits[0]), 6)} for (logits,) in found]
     chances = [probabilities(logits).tolist() for (logits,) in found]
     return [
         {"answer": names[int(logits.argmax())], "probabilities": dict(zip(names, row, strict=True))}
@@ -102,16 +111,18 @@ def answers(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress:
     ]
 
 
-def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
-    """The name of each row's likeliest class."""
+def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str] | list[float]:
+    """The name of each row's likeliest class, or its degree."""
     return [one["answer"] for one in answers(model, tokenizer, rows, config, progress)]
 
 
-def score(found: list[str], rows: Dataset, config: Config, model: Any) -> tuple[dict[str, float], list[str]]:
+def score(found: list[Any], rows: Dataset, config: Config, model: Any) -> tuple[dict[str, float], list[Any]]:
     """Accuracy, Matthews' correlation; F1, precision, recall: of the second class where there are two, else the mean
-    over all classes."""
+    over all classes. Of degrees: Pearson's and Spearman's correlation."""
     names = model_labels(model)
     right = references(rows, config, names)
+    if has_degrees(config):
+        return compute("correlation", found, right), right
     average = "binary" if len(names) == 2 else "macro"
     scores = compute("classification", [names.index(one) for one in found], right, average=average)
     return scores, [names[number] for number in right]
