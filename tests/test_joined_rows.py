@@ -11,13 +11,13 @@ from peft import LoraConfig, get_peft_model
 from shared.finetune import train
 from shared.finetune.config import load_config
 from shared.finetune.data import load_rows, to_prompt_completion
-from shared.finetune.joined_rows import KNOWN, can_join, joined, worth_joining
+from shared.finetune.joined_rows import KNOWN, can_join, joined, row_attention, worth_joining
 from shared.finetune.models import load_base
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 60}
 
 
-def decoder(kind: str, attention: str):
+def decoder(kind: str):
     torch.manual_seed(0)
     if kind == "gpt2":
         about = transformers.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=60, n_positions=64)
@@ -28,7 +28,7 @@ def decoder(kind: str, attention: str):
         ]
         about = getattr(transformers, name)(**SMALL, num_key_value_heads=2)
         about.sliding_window = None
-    model = transformers.AutoModelForCausalLM.from_config(about, attn_implementation=attention)
+    model = transformers.AutoModelForCausalLM.from_config(about)
     targets = ["c_attn", "c_fc"] if kind == "gpt2" else ["q_proj", "v_proj", "down_proj"]
     model = get_peft_model(model, LoraConfig(r=4, target_modules=targets, task_type="CAUSAL_LM"))
     for name, parameter in model.named_parameters():
@@ -65,23 +65,24 @@ def loss_and_gradients(model, inputs):
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("kind", KNOWN)
-def test_joined_rows_are_the_padded_ones(kind, attention, side):
-    model, inputs = decoder(kind, attention), batch(side)
+def test_joined_rows_are_the_padded_ones(kind, side):
+    model, inputs = decoder(kind), batch(side)
     assert can_join(model)
-    one = joined(inputs, torch.float32)
-    assert one["input_ids"].shape == (1, 21) and one["attention_mask"].shape == (1, 1, 21, 21)
+    one = joined(inputs)
+    assert one["input_ids"].shape == (1, 21) and one["row_lengths"] == [3, 11, 7]
     padded = {**inputs, "position_ids": (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)}
-    want, got = loss_and_gradients(model, padded), loss_and_gradients(model, one)
+    want = loss_and_gradients(model, padded)
+    with row_attention(model.config):
+        got = loss_and_gradients(model, one)
+        whole = loss_and_gradients(model, {**one, "row_lengths": [21]})
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-    blind = {**one, "attention_mask": torch.zeros_like(one["attention_mask"])}
-    assert (loss_and_gradients(model, blind)[0] - want[0]).abs() > 1e-2, (
-        "the mask makes no difference: nothing is tested"
-    )
+    assert (whole[0] - want[0]).abs() > 1e-2, "rows that see one another give the same: nothing is tested"
+    torch.testing.assert_close(loss_and_gradients(model, padded), want)  # afterwards all is as before
 
 
-def test_the_trainers_loss_is_the_same_number_with_and_without(tmp_path):
+def test_the_trainers_loss_is_the_same_number_with_and_without(tmp_path, monkeypatch):
+    monkeypatch.setattr("shared.finetune.joined_rows.CALL", 0)  # so small a model would not be worth it
     world.make_model(tmp_path / "model")
     world.make_rows(tmp_path / "rows.jsonl")
     values = world.config_dict(tmp_path / "model", tmp_path / "rows.jsonl", tmp_path / "out")
@@ -90,6 +91,8 @@ def test_the_trainers_loss_is_the_same_number_with_and_without(tmp_path):
     rows = to_prompt_completion(load_rows(config.dataset, "train"), config.dataset)
     trainer = train.build_trainer(config, model, tokenizer, rows, None, train.sft_arguments(config, tmp_path / "t"))
     assert trainer.joins_rows
+    saving = train.sft_arguments(config.changed(training={"gradient_checkpointing": True}), tmp_path / "t")
+    assert not train.build_trainer(config, load_base(config)[0], tokenizer, rows, None, saving).joins_rows
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     losses, seen = [], []
     for joins in (True, False):
@@ -102,14 +105,22 @@ def test_the_trainers_loss_is_the_same_number_with_and_without(tmp_path):
 
 
 def test_rows_are_joined_where_that_is_less_work():
-    even, uneven = torch.ones(16, 60), torch.ones(4, 124)
+    uneven, even = torch.ones(4, 124), torch.ones(16, 60)
     for row, length in enumerate((124, 40, 60, 104)):
         uneven[row, length:] = 0
-    assert worth_joining(uneven, 576) and not worth_joining(even, 128)
+    even[0, 40:] = 0
+    assert worth_joining(uneven, 576) and not worth_joining(even, 128) and not worth_joining(torch.ones(4, 99), 4096)
 
 
-def test_windows_and_unknown_decoders_are_left_alone():
+def test_windows_checkpoints_and_unknown_decoders_are_left_alone():
+    checkpointed = decoder("llama")
+    checkpointed.gradient_checkpointing_enable({"use_reentrant": False})
+    assert not can_join(checkpointed)
     about = transformers.MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=8)
     assert not can_join(transformers.AutoModelForCausalLM.from_config(about))
+    llama = transformers.AutoModelForCausalLM.from_config(
+        transformers.LlamaConfig(**SMALL), attn_implementation="eager"
+    )
+    assert not can_join(llama)
     bloom = transformers.BloomConfig(hidden_size=32, n_layer=1, n_head=4, vocab_size=60)
     assert not can_join(transformers.AutoModelForCausalLM.from_config(bloom))

@@ -8,12 +8,13 @@ the way to another loss; this is that.
 from __future__ import annotations
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from trl import SFTTrainer
 
-from shared.finetune.joined_rows import can_join, joined, worth_joining
+from shared.finetune.joined_rows import can_join, joined, row_attention, worth_joining
 from shared.finetune.task_trainer import Careful
 
 
@@ -32,7 +33,8 @@ class AnswerLossTrainer(Careful, SFTTrainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.answer_loss, self.loss_reason = self._choose_loss()
-        self.joins_rows = self.answer_loss and can_join(self.model)
+        # the Trainer switches checkpointing on later, when it begins
+        self.joins_rows = self.answer_loss and not self.args.gradient_checkpointing and can_join(self.model)
         if self.model.device.type == "cpu" and getattr(self.model, "is_loaded_in_4bit", False):
             # TRL keeps the adapters of a quantised base in bfloat16, to save GPU memory. Its 8 bits of precision lose
             # small optimizer steps, and on a CPU nothing is gained.
@@ -62,11 +64,12 @@ class AnswerLossTrainer(Careful, SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
         mask = inputs.get("attention_mask")  # packed rows have none
-        if self.joins_rows and mask is not None and worth_joining(mask, self.model.config.hidden_size):
-            inputs = joined(inputs, self.model.get_input_embeddings().weight.dtype)  # never quantised
+        joins = self.joins_rows and mask is not None and worth_joining(mask, self.model.config.hidden_size)
+        inputs = joined(inputs) if joins else inputs
         targets = inputs.pop("labels")[:, 1:]  # position t predicts token t + 1
         columns = (targets != -100).any(dim=0).nonzero().squeeze(-1)
-        logits = model(**inputs, use_cache=False, logits_to_keep=columns).logits
+        with row_attention(self.model.config) if joins else nullcontext():
+            logits = model(**inputs, use_cache=False, logits_to_keep=columns).logits
         targets = targets[:, columns]
         wanted = targets != -100
         logits, targets = logits[wanted].float(), targets[wanted]
@@ -85,8 +88,7 @@ class AnswerLossTrainer(Careful, SFTTrainer):
         right, number = self.accelerator.gather_for_metrics(counts[None]).sum(0).tolist()
         self._metrics[mode]["mean_token_accuracy"].append(right / number if number else 0.0)
         if mode == "train":
-            mask = inputs.get("attention_mask")
-            padded = mask is not None and mask.ndim == 2  # joined rows have no padding
-            seen = mask.sum() if padded else torch.tensor(inputs["input_ids"].numel(), device=logits.device)
+            mask = inputs.get("attention_mask")  # joined and packed rows have none, since they have no padding
+            seen = torch.tensor(inputs["input_ids"].numel(), device=logits.device) if mask is None else mask.sum()
             self._total_train_tokens += int(self.accelerator.gather_for_metrics(seen[None]).sum())
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]
