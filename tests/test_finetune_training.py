@@ -211,7 +211,8 @@ def test_an_unknown_logger_is_named_with_the_nearest(tmp_path):
 
 def test_loggers_get_the_runs_name_and_never_make_a_space_on_the_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("shared.finetune.reporting._check", lambda name: None)  # none of them is installed here
-    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "")  # noted, so that what the code sets ends with this test
+    monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("WANDB_PROJECT", "mine")
     args = train.task_arguments(load_config(configured(tmp_path, report_to=["trackio", "wandb"])), tmp_path, seed=3)
