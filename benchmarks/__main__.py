@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import inference, merge, sft
+from benchmarks import inference, limits, merge, sft
 from benchmarks import table as tables
 from shared.finetune.files import write_json
 
@@ -54,6 +54,17 @@ def _inference(
     """(c) Answers for a file: peft-labs inference, transformers' pipeline."""
     place = folder.resolve() / f"inference-{work}"
     _keep(f"inference-{work}", inference.run(place, rows, repeats, threads, work))
+
+
+@app.command("limits")
+def _limits(
+    model: Annotated[str, typer.Option(help=f"one of {', '.join(sft.MODELS)}")] = "SmolLM2-135M",
+    threads: Threads = 2,
+    folder: Folder = OUT,
+) -> None:
+    """What bounds (a): the share of padding, of matrix products, and what bfloat16 rounds away."""
+    result = limits.run(folder.resolve() / f"limits-{model}", threads=threads, model=model)
+    print(limits.text(result))
 
 
 @app.command("table")

@@ -184,6 +184,14 @@ def test_other_inputs_are_never_continued(place, tmp_path, capsys):
     assert "starting anew" in capsys.readouterr().out
 
 
+def test_one_text_is_never_answered_by_another_ones_answer(place, tmp_path):
+    config, out = load_config(place / "c.yaml"), tmp_path / "out.jsonl"
+    AnswerFile(out, digest_of("w1 w2", config, None)).append([{"line": 1, "answer": "old"}])
+    call = ["--config", str(place / "c.yaml"), "--output_file", str(out), "--resume", "--input_text"]
+    assert inference.main([*call, "w3"]) == 1 and not out.exists()
+    assert inference.main([*call, "w1 w2"]) == 0 and json.loads(out.read_text())["answer"] == "old"
+
+
 def test_columns_of_the_inputs_stand_beside_the_answers(place, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"id": 7, "question": "w1", "answer": "reference"}\n')
     assert inference.main(call_for(place, tmp_path / "in.jsonl", tmp_path / "o.jsonl")) == 0

@@ -237,6 +237,19 @@ def test_resume_after_kill_gives_the_uninterrupted_weights(place, tmp_path, mome
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_training_that_had_ended_is_taken_as_it_is(place, tmp_path):
+    """A notebook that is started again after its training: no step is done, and it finds the metrics that it reads."""
+    config = load_config(configured(place, "ended", max_steps=4, save_strategy="steps", save_steps=2))
+    first = trainer_for(config, tmp_path)
+    whole = first.train()
+    again = trainer_for(config, tmp_path)
+    taken = again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert taken.global_step == whole.global_step == 4 and whole.metrics.keys() >= taken.metrics.keys() > set()
+    assert taken.metrics["train_runtime"] == 0 and [e["loss"] for e in again.state.log_history if "loss" in e]
+    for name, one in first.model.named_parameters():
+        assert torch.equal(again.model.get_parameter(name), one), name
+
+
 def test_another_configuration_does_not_resume_it(place):
     from shared.finetune.places import checkpoint_key
 

@@ -81,18 +81,14 @@ class AnswerFile:
             The number of answers and of bad rows.
         """
         with self._part.open(encoding="utf-8") as file:
-            bad = [_is_bad(json.loads(line)) for line in file]
+            answered = ["answer" in json.loads(line) for line in file]
         if self.output.suffix == ".json":
             with self._part.open(encoding="utf-8") as file:
                 write_json(self.output, [json.loads(line) for line in file])
             self._part.unlink()
         else:
             os.replace(self._part, self.output)
-        return len(bad) - sum(bad), sum(bad)
-
-
-def _is_bad(row: dict[str, Any]) -> bool:
-    return "answer" not in row
+        return sum(answered), len(answered) - sum(answered)
 
 
 def check_suffix(output: Path) -> None:
@@ -105,13 +101,13 @@ def check_suffix(output: Path) -> None:
         raise DataError(f"{output}: output files are {', '.join(SUFFIXES)}", cure="name it so")
 
 
-def digest_of(inputs: Path, config: Config, model: Path | None) -> str:
+def digest_of(inputs: Path | str, config: Config, model: Path | None) -> str:
     """What the answers depend on: the inputs' bytes, the configuration, the model's files.
 
     The batch size is left out: after running out of memory one goes on with a smaller one.
 
     Args:
-        inputs: The input file.
+        inputs: The input file, or the text.
         config: The configuration.
         model: The adapter's or model's folder; its files count by name, size and time. None: the untuned base.
     """
@@ -119,5 +115,6 @@ def digest_of(inputs: Path, config: Config, model: Path | None) -> str:
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     settings = config.model_dump(mode="json", include={"task_type", "model", "peft", "dataset", "evaluation"})
     settings["evaluation"].pop("batch_size")
-    parts = {"inputs": sha256(inputs), "config": settings, "model": stamps}
+    told = inputs if isinstance(inputs, str) else sha256(inputs)
+    parts = {"inputs": told, "config": settings, "model": stamps}
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import ConfigError, ModelError, PeftLabsError
+from shared.errors import ConfigError, ModelError
 from shared.finetune.compare_report import figure, markdown, summaries
 from shared.finetune.files import write_json, write_text
 from shared.finetune.methods import METHODS
 from shared.finetune.tasks import TASKS, main_metric
-from shared.quiet import quiet
+from shared.finetune.verbs import exit_code
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
@@ -205,16 +205,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="folder (default: training.output_dir-comparison)")
     parser.add_argument("overrides", nargs="*", help="key=value, for example training.max_steps=100")
     args = parser.parse_args(argv)
-    quiet()
     try:
-        _run(args)
-    except PeftLabsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return exit_code(lambda: _run(args))
     except KeyboardInterrupt:
         print("stopped: finished trainings are kept, the same command goes on", file=sys.stderr)
         return 130
-    return 0
 
 
 def _run(args: argparse.Namespace) -> None:

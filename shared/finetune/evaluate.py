@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import PeftLabsError
 from shared.finetune.metrics.answers import NAMES as ANSWERS
 from shared.finetune.metrics.answers import judged, wanted
 from shared.finetune.processes import shared_out
 from shared.finetune.tasks import TASKS
 from shared.finetune.tasks.degrees import SCORES as DEGREE_SCORES
-from shared.quiet import quiet
+from shared.finetune.verbs import exit_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -268,13 +266,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output_file", help="write metrics and answers here (.json)")
     parser.add_argument("overrides", nargs="*", help="key=value, for example evaluation.rows=50")
     args = parser.parse_args(argv)
-    quiet()
-    try:
-        print(_report(args))
-    except PeftLabsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: print(_report(args)))
 
 
 def _report(args: argparse.Namespace) -> str:

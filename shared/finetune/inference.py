@@ -11,12 +11,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import DataError, PeftLabsError
+from shared.errors import DataError
 from shared.finetune.answer_file import AnswerFile, check_suffix, digest_of
 from shared.finetune.chats import chat_field
 from shared.finetune.inputs import Item, read_inputs, text_item
 from shared.finetune.tasks import TASKS
-from shared.quiet import quiet
+from shared.finetune.verbs import exit_code
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -111,16 +111,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="keep what an interrupted run has answered")
     parser.add_argument("overrides", nargs="*", help="key=value, for example evaluation.max_new_tokens=100")
     args = parser.parse_args(argv)
-    quiet()
     try:
-        _run(args)
-    except PeftLabsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return exit_code(lambda: _run(args))
     except KeyboardInterrupt:
         print(f"stopped{_how_to_resume(args, sys.argv[1:] if argv is None else argv)}", file=sys.stderr)
         return 130
-    return 0
 
 
 def _how_to_resume(args: argparse.Namespace, arguments: Sequence[str]) -> str:
@@ -184,7 +179,7 @@ def _items(args: argparse.Namespace, config: Config, tokenizer: Any) -> tuple[It
 def _answer_file(args: argparse.Namespace, config: Config, weights: Path | None) -> AnswerFile | None:
     if not args.output_file:
         return None
-    inputs = args.input_file or Path(args.config)  # a single text is not resumed
+    inputs = args.input_file or args.input_text
     file = AnswerFile(args.output_file, digest_of(inputs, config, weights), args.resume)
     if args.resume:
         print(f"{file.done} answers kept" if file.done else "no interrupted run to resume: starting anew")

@@ -15,6 +15,8 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from shared.finetune.tasks.batches import IGNORED
+
 NAME = "peft_labs_rows"
 CALL = 1e7  # multiplications in the time of one more call, forward and backward: a tenth of a millisecond
 # Decoders that hand positions and further arguments down to attention (GPT-2 does not); tests/test_joined_rows.py
@@ -65,7 +67,7 @@ def joined(inputs: dict[str, Any]) -> dict[str, Any]:
     return {
         "input_ids": inputs["input_ids"][real][None],
         "position_ids": positions[None],
-        "labels": inputs["labels"][real].masked_fill(positions == 0, -100)[None],
+        "labels": inputs["labels"][real].masked_fill(positions == 0, IGNORED)[None],
         "row_lengths": [length for length in real.sum(1).tolist() if length],
     }
 

@@ -11,20 +11,19 @@ import argparse
 import json
 import math
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import ModelError, PeftLabsError
+from shared.errors import ModelError
 from shared.finetune.adapters import WEIGHTS, check_adapter
 from shared.finetune.files import new_folder, write_json
 from shared.finetune.merge_whole import merge_whole, merged_outputs, refuse_unmergeable
 from shared.finetune.models import find_weights, resolve
 from shared.finetune.storage import DELTA, describe
-from shared.quiet import quiet
+from shared.finetune.verbs import exit_code
 
 if TYPE_CHECKING:
     import torch
@@ -430,13 +429,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("overrides", nargs="*", help="key=value")
     args = parser.parse_args(argv)
-    quiet()
-    try:
-        _run(args, print)
-    except PeftLabsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(lambda: _run(args, print))
 
 
 def _run(args: argparse.Namespace, say: Callable[[str], None]) -> None:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from shared.finetune.processes import shared_out
 from shared.finetune.tasks import TASKS
-from shared.finetune.tasks.batches import batches, pad
+from shared.finetune.tasks.batches import IGNORED, batches, pad
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from shared.finetune.config import Config
-
-IGNORED = -100  # torch's cross-entropy leaves out places with this label
 
 
 def perplexity(model: Any, tokenizer: Any, rows: Dataset, config: Config) -> float:

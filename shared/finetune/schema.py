@@ -213,6 +213,10 @@ class LabSection(Section):
     seeds: list[int] = Field(default_factory=lambda: [0], description="Seeds [1] of the repeated runs.")
     ranks: list[int] = Field(default_factory=list, description="Ranks [1] of the sweep.")
     compare: list[str] = Field(default_factory=list, description="Methods that are compared.")
+    sweeps: dict[str, list[float | int | str]] = Field(
+        default_factory=dict,
+        description="Values of the notebooks' sweeps by the key that is varied, such as training.learning_rate.",
+    )
     sweep_steps: int | None = Field(
         None, ge=1, description="Length of one run of the sweep [steps]; null: as training."
     )

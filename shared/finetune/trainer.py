@@ -16,6 +16,7 @@ from trl import SFTTrainer
 
 from shared.finetune.joined_rows import can_join, joined, row_attention, worth_joining
 from shared.finetune.task_trainer import Careful
+from shared.finetune.tasks.batches import IGNORED
 
 
 class AnswerLossTrainer(Careful, SFTTrainer):
@@ -67,11 +68,11 @@ class AnswerLossTrainer(Careful, SFTTrainer):
         joins = self.joins_rows and mask is not None and worth_joining(mask, self.model.config.hidden_size)
         inputs = joined(inputs) if joins else inputs
         targets = inputs.pop("labels")[:, 1:]  # position t predicts token t + 1
-        columns = (targets != -100).any(dim=0).nonzero().squeeze(-1)
+        columns = (targets != IGNORED).any(dim=0).nonzero().squeeze(-1)
         with row_attention(self.model.config) if joins else nullcontext():
             logits = model(**inputs, use_cache=False, logits_to_keep=columns).logits
         targets = targets[:, columns]
-        wanted = targets != -100
+        wanted = targets != IGNORED
         logits, targets = logits[wanted].float(), targets[wanted]
         total = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
         number = targets.numel() if num_items_in_batch is None else num_items_in_batch

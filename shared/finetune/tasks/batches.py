@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
+IGNORED = -100  # torch's cross-entropy leaves out places with this label
 LONGEST = 512  # [tokens] where neither the configuration nor the model sets a limit
 
 
@@ -30,7 +31,7 @@ def pad(features: Sequence[dict[str, Any]], pad_token: int) -> dict[str, torch.T
     """
     import torch
 
-    fills, batch = {"input_ids": pad_token, "labels": -100}, {}
+    fills, batch = {"input_ids": pad_token, "labels": IGNORED}, {}
     for key, first in features[0].items():
         values = [one[key] for one in features]
         if isinstance(first, list):

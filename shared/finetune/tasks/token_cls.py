@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import DataError
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
-from shared.finetune.tasks.batches import longest, outputs
+from shared.finetune.tasks.batches import IGNORED, longest, outputs
 from shared.finetune.tasks.labels import (
     class_names,
     find_column,
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from shared.finetune.config import Config
 
 WORDS, TAGS = ("tokens", "words"), ("ner_tags", "tags", "labels")
-IGNORED = -100  # torch's cross-entropy leaves out places with this label
 
 
 def word_column(rows: Dataset, config: Config) -> str:
