@@ -18,11 +18,12 @@ class LiveLossCallback(TrainerCallback):
 
     Args:
         title: The figure's title.
+        per: What the loss is a mean over, see :func:`shared.plotting.loss_curves`.
         seconds: At least so long between two drawings [s], so that drawing never costs much of the training.
     """
 
-    def __init__(self, title: str = "", seconds: float = 2.0):
-        self.title, self.seconds = title, seconds
+    def __init__(self, title: str = "", per: str = "token", seconds: float = 2.0):
+        self.title, self.per, self.seconds = title, per, seconds
         self.series: dict[str, list[tuple[int, float]]] = {"training": [], "validation": []}
         self._handle: Any = None
         self._drawn = 0.0
@@ -66,7 +67,8 @@ class LiveLossCallback(TrainerCallback):
             return
         from IPython.display import display
 
-        figure = loss_curves({name: points for name, points in self.series.items() if points}, self.title)
+        drawn = {name: points for name, points in self.series.items() if points}
+        figure = loss_curves(drawn, self.title, self.per)
         data, metadata = bundle(figure, self.alt())
         if self._handle is None:
             self._handle = display(data, metadata=metadata, raw=True, display_id=True)

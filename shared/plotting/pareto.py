@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from shared.plotting.style import COLOURS, DASHES, MARKERS, new_figure, style
 
+LABELS = (5, -12, 17, -24)  # heights of neighbours' names above their marks [points], so that they don't overlap
+
 
 def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     """The names that no other beats: none has a score as high with fewer parameters, or a higher one with as many.
@@ -48,8 +50,8 @@ def pareto(
             spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
             axes.errorbar(count, means[name][1], yerr=spread or None, fmt=MARKERS[i % 7], color=COLOURS[i % 7],
                           capsize=3)  # fmt: skip
-            below = order.index(name) % 2  # neighbours are named above and below in turn
-            shift = (6, -12 if below else 5)
+            near = [one for one in order[: order.index(name)] if count <= 3 * means[one][0]]
+            shift = (6, LABELS[len(near) % len(LABELS)])
             axes.annotate(name, (count, means[name][1]), shift, textcoords="offset points", fontsize=9)
         front = pareto_front(means)
         axes.plot(*zip(*(means[name] for name in front), strict=True), color="grey", linestyle="--", linewidth=1,

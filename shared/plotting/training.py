@@ -43,28 +43,29 @@ def token_lengths(
     return figure
 
 
-def draw_losses(axes: Axes, series: Mapping[str, Sequence[tuple[float, float]]]) -> None:
+def draw_losses(axes: Axes, series: Mapping[str, Sequence[tuple[float, float]]], per: str = "token") -> None:
     """Draw named lines of (step, loss) into axes; short ones with markers, so that single points are seen."""
     for i, (name, points) in enumerate(series.items()):
         if points:
             steps, losses = zip(*points, strict=True)
             marker = MARKERS[i % len(MARKERS)] if len(points) <= 25 else None
             axes.plot(steps, losses, label=name, color=COLOURS[i % 7], linestyle=DASHES[i % 7], marker=marker)
-    axes.set(xlabel="training step", ylabel="loss [nats per token]")
+    axes.set(xlabel="training step", ylabel=f"loss [nats per {per}]")
     axes.set_ylim(bottom=0)
     axes.legend()
 
 
-def loss_curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str = "") -> Figure:
+def loss_curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str = "", per: str = "token") -> Figure:
     """Losses over training steps.
 
     Args:
-        series: Name -> list of (step, loss [nats per token]); see :func:`split_history` for the Trainer's history.
+        series: Name -> list of (step, loss [nats]); see :func:`split_history` for the Trainer's history.
         title: Title; default none.
+        per: What the loss is a mean over: a token where text is generated or tagged, a row where rows are classified.
     """
     with style():
         figure, (axes,) = new_figure(3.2)
-        draw_losses(axes, series)
+        draw_losses(axes, series, per)
         axes.set_title(title)
     return figure
 
@@ -97,11 +98,12 @@ def sweep(
     means = [statistics.fmean(values) for _, values in points]
     spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in points]
     seeds = max(len(values) for _, values in points)
+    label = f"mean ± standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
     with style():
         figure, (axes,) = new_figure(3.4)
         ticks = [value for value, _ in points]
-        axes.errorbar(ticks, means, spread, color=COLOURS[0], marker="o", capsize=4, zorder=3,
-                      label=f"mean ± standard deviation, {seeds} seeds")  # fmt: skip
+        axes.errorbar(ticks, means, spread if seeds > 1 else None, color=COLOURS[0], marker="o", capsize=4, zorder=3,
+                      label=label)  # fmt: skip
         for value, parts in points:
             axes.plot([value] * len(parts), parts, "o", color=COLOURS[0], alpha=0.35, markersize=4)
         for i, (name, score) in enumerate((references or {}).items(), start=1):
