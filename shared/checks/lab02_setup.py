@@ -16,13 +16,13 @@ def largest_bottleneck(answer: Callable) -> str:
 
     cases = [(2_379_264, 12, 768), (2_379_263, 12, 768), (100_000, 4, 128), (6_343_680, 24, 1024), (50_000, 6, 384)]
     mutants = [
-        (lambda b, n, d: (b - n * d) // (n * (2 * d + 1)), "You counted one bottleneck for each layer: Houlsby has two, "
+        (lambda b, n, d: (b - n * d) // (n * (2 * d + 1)), "You counted one bottleneck per layer; Houlsby has two, "
          "one behind attention and one behind the feed-forward part."),
         (lambda b, n, d: b // (4 * n * d), "The biases are missing: a bottleneck has d + m of them beside the two "
          "matrices."),
         (lambda b, n, d: b // (2 * n * (2 * d + 1)), "The d biases of the upward projection do not depend on m: take "
          "them off the budget first."),
-        (lambda b, n, d: (b - 2 * n * d) // (4 * n * d), "The bias of the downward projection has m numbers, so one more "
+        (lambda b, n, d: (b - 2 * n * d) // (4 * n * d), "The bias of the downward projection has m numbers, so each "
          "m costs 2d + 1 and not 2d."),
         (lambda b, n, d: right(b, n, d) + 1, "That is one too many: the budget is exceeded. Round down."),
         (lambda b, n, d: (b - 2 * n * d) / (2 * n * (2 * d + 1)), "That is no whole number: round down with //."),

@@ -64,14 +64,14 @@ def fusion_weights(answer: Callable) -> str:
     ]
     mutants = [
         (scores, "The softmax is missing: the weights of the adapters have to be positive and to add up to one."),
-        (lambda q, k: scores(q, k).softmax(1), "The softmax runs over the tokens. The *adapters* compete for each token: "
+        (lambda q, k: scores(q, k).softmax(1), "The softmax runs over the tokens. The *adapters* compete for a token: "
          "softmax over the last axis."),
         (lambda q, k: scores(q, k).softmax(0), "The softmax runs over the rows of the batch, which have nothing to do "
          "with one another; take the last axis."),
         (lambda q, k: (scores(q, k) / q.shape[-1] ** 0.5).softmax(-1), "You divided by the root of d, as attention "
          "between tokens does. AdapterFusion does not (see section 12)."),
         (pooled, "All tokens of a row got the same weights. Each token chooses for itself."),
-        (lambda q, k: (q.unsqueeze(2) * k).softmax(2).sum(-1), "The softmax has to come after the sum over d: first the "
+        (lambda q, k: (q.unsqueeze(2) * k).softmax(2).sum(-1), "The softmax comes after the sum over d: first the "
          "dot product, then the competition."),
     ]  # fmt: skip
     expect_function(answer, lambda q, k: scores(q, k).softmax(-1), cases, mutants=mutants)
@@ -121,8 +121,8 @@ def diagnose(answer: Callable) -> str:
     hints = {
         "base trains": "A model in which a weight of the base trains got {said!r}. Look at the names that belong to "
         "neither adapter, head nor LayerNorm.",
-        "head frozen": "A model with a frozen part of its head got {said!r}: a head that starts at random and is frozen "
-        "stays random.",
+        "head frozen": "A model with a frozen part of its head got {said!r}: a head that starts at random and stays "
+        "frozen stays random.",
         "adapter frozen": "A model with a frozen part of its adapter got {said!r}. One frozen tensor of the adapter is "
         "enough to be wrong.",
         "fine": "A healthy model got {said!r}{norms}.",
