@@ -66,10 +66,13 @@ def mixed_linear(answer: Callable[[Any, Any, Any, Any], Any]) -> str:
         (lambda x, w, b, t: x @ w.T + b[t[0]], "All rows got the first row's bias."),
         (lambda x, w, b, t: x @ w.T + b.sum(0), "All tasks' biases are added up; choose by `tasks`."),
         (lambda x, w, b, t: x @ w.T, "The bias is missing."),
-        (lambda x, w, b, t: x @ w.T + b[: len(x)][:, None, :], "Rows got the biases in the order of the tasks; look at `tasks`."),
-        (lambda x, w, b, t: x @ w.T + b[t], "The bias of row i went to token i: with as many tokens as rows, torch spreads "
+        (lambda x, w, b, t: x @ w.T + b[: len(x)][:, None, :],
+         "Rows got the biases in the order of the tasks; look at `tasks`."),
+        (lambda x, w, b, t: x @ w.T + b[t],
+         "The bias of row i went to token i: with as many tokens as rows, torch spreads "
          "(rows, out) over the wrong axis without an error. Make it (rows, 1, out)."),
-        (lambda x, w, b, t: x @ w + b[t][:, None, :], "The weight has the shape (out, in), as in nn.Linear: transpose it."),
+        (lambda x, w, b, t: x @ w + b[t][:, None, :],
+         "The weight has the shape (out, in), as in nn.Linear: transpose it."),
     ]  # fmt: skip
     cases = [
         (_random(3, 3, 4), _random(4, 4, seed=1), _random(3, 4, seed=2), torch.tensor([2, 0, 2])),

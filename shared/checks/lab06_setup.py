@@ -66,14 +66,18 @@ def _gpt2(layers: int, d: int, d_ff: int) -> int:
 def gpt2_biases(answer: Callable[[int, int, int], int]) -> str:
     """``answer(layers, d, d_ff)`` counts all bias entries of a GPT-2."""
     mutants = [
-        (lambda n, d, f: n * (7 * d + f) + 2 * d, "This is BERT's formula: a GPT-2 has no pooler and no LayerNorm at the "
+        (lambda n, d, f: n * (7 * d + f) + 2 * d,
+         "This is BERT's formula: a GPT-2 has no pooler and no LayerNorm at the "
          "embeddings, but one LayerNorm behind the last block."),
         (lambda n, d, f: n * (7 * d + f), "The LayerNorm behind the last block is missing."),
-        (lambda n, d, f: n * (5 * d + f) + d, "The fused attention layer has 3 d outputs, so its bias has 3 d entries."),
-        (lambda n, d, f: n * (5 * d + f), "The fused attention layer has 3 d outputs, and the last LayerNorm is missing."),
+        (lambda n, d, f: n * (5 * d + f) + d,
+         "The fused attention layer has 3 d outputs, so its bias has 3 d entries."),
+        (lambda n, d, f: n * (5 * d + f),
+         "The fused attention layer has 3 d outputs, and the last LayerNorm is missing."),
         (lambda n, d, f: n * (6 * d + f) + d, "A block has two LayerNorms with d entries each."),
         (lambda n, d, f: n * (9 * d + f) + d, "A LayerNorm's scale γ is no bias: only its shift β counts."),
-        (lambda n, d, f: n * (6 * d + 2 * f) + d, "The feed-forward part goes back to d: its second bias has d entries."),
+        (lambda n, d, f: n * (6 * d + 2 * f) + d,
+         "The feed-forward part goes back to d: its second bias has d entries."),
         (lambda n, d, f: n * (4 * d * d + 2 * d * f), "You counted the weights."),
     ]  # fmt: skip
     expect_function(answer, _gpt2, _SIZES, mutants=mutants)
@@ -85,10 +89,12 @@ def state_bytes(answer: Callable[[int, int], int]) -> str:
     """``answer(total, trained)``: bytes of weights, gradients and Adam's means in 32 bit."""
     mutants = [
         (lambda t, n: 16 * t, "This is full fine-tuning: only trained parameters have gradients and running means."),
-        (lambda t, n: 16 * n, "The frozen parameters are missing: they take part in the forward pass, so they lie in memory."),
+        (lambda t, n: 16 * n,
+         "The frozen parameters are missing: they take part in the forward pass, so they lie in memory."),
         (lambda t, n: 4 * t + 8 * n, "The gradients are missing: 4 bytes for each trained parameter, beside Adam's 8."),
         (lambda t, n: 4 * t + 4 * n, "Adam keeps two running means for each trained parameter, 8 bytes."),
-        (lambda t, n: 4 * t + 16 * n, "The trained parameters' own weights are counted twice: they are among the total."),
+        (lambda t, n: 4 * t + 16 * n,
+         "The trained parameters' own weights are counted twice: they are among the total."),
         (lambda t, n: 2 * t + 12 * n, "32 bit are 4 bytes."),
         (lambda t, n: 4 * (t - n) + 12 * n, "The trained parameters have weights, too."),
     ]  # fmt: skip

@@ -107,9 +107,9 @@ def _judge_audit(got: object, want: str, story: str) -> None:
     if got not in choices:
         raise Wrong(f"{got!r} is none of the verdicts: {', '.join(sorted(choices))}.")
     why = {
-        "fine": "Here nothing is wrong.",
+        "fine": "Here nothing is wrong: every bias has moved, and so may the head's weight.",
         "biases barely moved": "Average over all bias entries outside the head, and compare with 0.001.",
         "head did not move": "Compare the head's parameters alone, and look at them before you look at the biases.",
-        "weights moved": "A LayerNorm's weight γ is no bias and must not move; the head's weight may.",
+        "weights moved": "A LayerNorm's weight γ is no bias and must not move; only the head's may.",
     }
     raise Wrong(f"For {story} you say {got!r}, but it is {want!r}. {why[want]}")
