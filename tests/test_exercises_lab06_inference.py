@@ -1,0 +1,74 @@
+"""The checks of Lab-06's 03-Inference pass on the notebook's own solutions and diagnose plausible wrong answers."""
+
+import re
+
+import pytest
+from notebook_code import solutions
+
+from shared.checks import lab06_inference as checks
+
+EXERCISES = ("paired_difference", "surest_errors")
+
+
+def gaps(a, b):
+    return [x - y for x, y in zip(a, b, strict=True)]
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def spread(values):
+    return mean([(v - mean(values)) ** 2 for v in values]) ** 0.5
+
+
+def alone(marks):
+    return mean(marks) * (1 - mean(marks)) / len(marks)
+
+
+WRONG = {
+    "paired_difference": [
+        (lambda a, b: (mean(a) - mean(b), (alone(a) + alone(b)) ** 0.5), "independent samples"),
+        (lambda a, b: (mean(gaps(a, b)), spread(gaps(a, b))), "√n times"),
+        (lambda a, b: (mean(gaps(b, a)), spread(gaps(a, b)) / len(a) ** 0.5), "other way round"),
+        (lambda a, b: (mean(gaps(a, b)), spread(gaps(a, b)) ** 2 / len(a)), "square root"),
+        (lambda a, b: mean(gaps(a, b)), "should return"),
+    ],
+    "surest_errors": [
+        (lambda p, r, k: sorted(range(len(p)), key=lambda i: -p[i])[:k], "Right answers are among them"),
+        (lambda p, r, k: sorted((i for i in range(len(p)) if not r[i]), key=lambda i: p[i])[:k], "doubted most"),
+        (lambda p, r, k: [i for i in range(len(p)) if not r[i]][:k], "order of the rows"),
+        (lambda p, r, k: sorted((i for i in range(len(p)) if r[i]), key=lambda i: -p[i])[:k], "right"),
+        (lambda p, r, k: [], "should return"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def solved():
+    return solutions("Lab-06-BitFit", "03-Inference")
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_notebooks_solution_passes(solved, name):
+    result = getattr(checks, name)(solved[f"{name}_solution"])
+    assert result.passed and result.diagnosis, result
+
+
+@pytest.mark.parametrize(("name", "answer", "diagnosis"), [(n, a, d) for n, wrong in WRONG.items() for a, d in wrong])
+def test_a_wrong_answer_fails_with_its_diagnosis(name, answer, diagnosis):
+    result = getattr(checks, name)(answer)
+    assert result.answered and not result.passed
+    assert re.search(diagnosis, result.diagnosis), result.diagnosis
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_a_stub_is_not_answered(name):
+    def stub(*arguments): ...
+
+    result = getattr(checks, name)(stub)
+    assert not result.answered and not result.passed
+
+
+def test_each_exercise_has_at_least_three_wrong_answers():
+    assert set(WRONG) == set(EXERCISES) and all(len(wrong) >= 3 for wrong in WRONG.values())

@@ -1,0 +1,77 @@
+"""What Lab-06's notebooks handed over, and that the command line gives the same numbers; runs after the notebooks."""
+
+import pytest
+from safetensors import safe_open
+
+from shared.finetune.config import load_config
+from shared.paths import lab_folder
+from shared.runs import RunFolder
+
+LAB = "Lab-06-BitFit"
+pytestmark = pytest.mark.labs
+
+
+@pytest.fixture(scope="module")
+def run():
+    folder = RunFolder(LAB, "tiny", "default")
+    if not (folder.path / "02-Train").is_dir():
+        pytest.fail(
+            "02-Train has handed nothing over: this test needs the lab's notebooks in the same session (make test)"
+        )
+    return folder
+
+
+def test_the_yaml_twin_gives_the_notebooks_numbers(run, tmp_path):
+    from shared.finetune import train
+
+    result = train.run(load_config(lab_folder(LAB) / "configs" / "tiny.yaml"), tmp_path / "checkpoints", seed=0)
+    stage = run.read("02-Train")
+    metrics = stage.json("metrics.json")
+    assert result.metrics["trainable"] == metrics["trainable"]
+    for name in ("accuracy", "f1"):
+        assert result.metrics[name] == pytest.approx(metrics["bitfit"][name], abs=1e-4)
+    theirs = [entry["loss"] for entry in stage.json("history.json") if "loss" in entry]
+    ours = [entry["loss"] for entry in result.history if "loss" in entry]
+    assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_the_biases_beat_every_baseline_and_full_fine_tuning_beats_them(run):
+    baseline = run.read("01-Setup").json("baseline.json")["accuracy"]
+    metrics = run.read("02-Train").json("metrics.json")
+    bitfit = metrics["bitfit"]["accuracy"]
+    assert {"majority class", "bag of words", "frozen base + best head"} == set(baseline)
+    assert bitfit > max(*baseline.values(), metrics["head"]["accuracy"]) + 0.02
+    assert metrics["full"]["accuracy"] > bitfit + 0.02
+
+
+def test_the_rate_of_full_fine_tuning_teaches_the_biases_nothing(run):
+    metrics = run.read("02-Train").json("metrics.json")
+    rates = {float(rate): one for rate, one in metrics["rates"].items()}
+    best = max(one["accuracy"] for one in rates.values())
+    assert rates[min(rates)]["accuracy"] < best - 0.1
+    assert rates[min(rates)]["mean change"] < 1e-3
+
+
+def test_key_biases_are_decoration_and_small_data_was_compared(run):
+    metrics = run.read("02-Train").json("metrics.json")
+    key = metrics["kinds"]["attention.self.key"]
+    assert key["largest gradient"] < 1e-6 and key["put back"] == pytest.approx(100 * metrics["bitfit"]["accuracy"])
+    bitfit, full = ({int(n): scores for n, scores in metrics["data"][name].items()} for name in ("BitFit", "full"))
+    assert bitfit.keys() == full.keys() and len(bitfit) >= 4 and len(bitfit[min(bitfit)]) >= 2
+    ahead = {n: sum(bitfit[n]) / len(bitfit[n]) - sum(full[n]) / len(full[n]) for n in bitfit}
+    assert ahead[min(ahead)] > 0 > ahead[max(ahead)] + 0.03, "few rows favour biases, many rows full fine-tuning"
+
+
+def test_the_delta_is_exact_small_and_sealed(run):
+    stage = run.read("04-Merge_and_Deploy")
+    deployment, error = stage.json("deployment.json"), stage.json("merge_error.json")
+    assert deployment["delta_bytes"] < 50_000
+    assert error["max_logit_difference"]["float32"] < 1e-4 < error["max_logit_difference"]["NF4"]
+    assert max(error["lost"]["exclusive or"].values()) == 0 < min(error["lost"]["add and subtract"].values())
+    assert set(deployment["mixed"]) == {"one task", "mixed batch", "two batches"}
+    assert error["survived"]["NF4"] == 1 > error["survived"]["bfloat16"]
+    seals = []
+    for name in ("task1.xor.safetensors", "task2.xor.safetensors"):
+        with safe_open(stage.file(name), "pt") as file:
+            seals.append(file.metadata())
+    assert seals[0]["before"] == seals[1]["before"] and seals[0]["after"] != seals[1]["after"]
