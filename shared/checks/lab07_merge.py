@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shared.checks.core import Unanswered, Wrong, check, expect_choice, expect_function, unanswered
+from shared.checks.core import Unanswered, check, expect_choice, expect_function, unanswered
 
 # --- exercise 1: move the positions ----------------------------------------------------------------------------------
 
@@ -49,12 +49,7 @@ def move_positions(answer: Callable) -> str:
     if unanswered(answer):
         raise Unanswered
     cases = [(torch.arange(n * 3, dtype=torch.float32).reshape(n, 3), p) for n, p in ((12, 4), (9, 2), (7, 5))]
-    kept = [table.clone() for table, _ in cases]
     expect_function(answer, _moved, cases, mutants=_moved_mutants())
-    for (table, p), before in zip(cases, kept, strict=True):
-        answer(table, p)
-        if not torch.equal(table, before):
-            raise Wrong("Your function changes the table that it is given; return a new one.")
     return "A transformer knows no order but that of its position embeddings: permute both, and nothing changes."
 
 
