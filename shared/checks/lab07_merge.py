@@ -95,6 +95,6 @@ _WHY = {
 
 @check("Break it: the bundle that fails on long texts only")
 def bundle(answer: str) -> str:
-    """What is missing in a bundle that answers short texts right and raises an IndexError on long ones."""
+    """What is missing in a bundle that answers short texts right and fails on long ones."""
     expect_choice(answer, "length limit", _WHY)
     return "The tokenizer cuts at the model's own number of positions; with a prompt it has to cut p earlier."
