@@ -102,12 +102,11 @@ def _table_only(model: Any, saved: Any) -> bool:
 
 
 _AUDITS = [
-    (_table_only, "You compare the encoder's *input*, its embeddings. In a new P-tuning model the saved vectors are put "
-     "there and then go through a fresh encoder; and in the trained model they never were there. Compare what reaches "
+    (_table_only, "You compare the encoder's *input*, its embeddings. In a new P-tuning model the saved vectors "
+     "are put there and go through a fresh encoder; in the trained model they never were there. Compare what reaches "
      "the base: get_prompt."),
-    (lambda m, s: m.get_prompt(1)[0].shape == s.shape, "A fresh encoder's prompt has the same shape; compare the "
-     "numbers."),
-    (lambda m, s: True, "Your audit lets everything pass, also a prompt from a fresh encoder."),
+    (lambda m, s: True, "Your audit lets everything pass, also a prompt from a fresh encoder, which has the same "
+     "shape: compare the numbers."),
     (lambda m, s: False, "Your audit refuses everything, also the model that was saved."),
     (lambda m, s: not _audit(m, s), "It is the other way round: True means that the prompt is the saved one."),
 ]  # fmt: skip
