@@ -228,3 +228,17 @@ def test_the_summary_is_read_from_the_run_folder(checkout: Path) -> None:
         "12.3",
     ):
         assert part in text, text
+
+
+def test_the_summary_of_a_classifier_shows_accuracies(checkout: Path) -> None:
+    run, scored = RunFolder("Lab-X", "tiny", "default"), {"accuracy": 0.868, "f1": 0.9}
+    metrics = {"majority": 0.5, "base": {"accuracy": 0.735}, "bitfit": scored, "trainable": 1, "total": 100}
+    with run.write("02-Train") as out:
+        out.save_json("metrics.json", metrics)
+    with run.write("04-Merge_and_Deploy") as out:
+        out.save_json("merge_error.json", {"max_logit_difference": {}})
+        out.save_json("deployment.json", {"rows": []})
+    text = summary("Lab-X")
+    for part in ("accuracy", "50.0%", "frozen base + head", "73.5%", "bitfit", "86.8%"):
+        assert part in text, text
+    assert "exact match" not in text

@@ -8,7 +8,8 @@ from typing import Any
 from shared.runs import RunFolder
 
 WIDTH = 110
-SHARES = ("exact match", "format")  # columns between 0 and 1, shown in per cent
+SHARES = ("exact match", "accuracy", "format")  # columns between 0 and 1, shown in per cent
+BASES = {"exact_match": "base, untrained", "accuracy": "frozen base + head"}  # by what a lab's task is judged by
 
 
 def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
@@ -40,11 +41,14 @@ def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
 
 def _score_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """One row for the majority class, the frozen base and each trained method."""
+    scored = {name: scores for name, scores in metrics.items() if isinstance(scores, Mapping)}
+    metric = next((one for one in BASES if any(one in scores for scores in scored.values())), "exact_match")
+    column = metric.replace("_", " ")
     if "majority" in metrics:
-        yield {"": "most frequent answer", "exact match": metrics["majority"]}
-    for name, scores in metrics.items():
-        if isinstance(scores, Mapping) and "exact_match" in scores:
-            row = {"": "base, untrained" if name == "base" else name, "exact match": scores["exact_match"]}
+        yield {"": "most frequent answer", column: metrics["majority"]}
+    for name, scores in scored.items():
+        if metric in scores:
+            row = {"": BASES[metric] if name == "base" else name, column: scores[metric]}
             yield row | ({"format": scores["format"]} if "format" in scores else {})
 
 
