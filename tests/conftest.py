@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from shared.runs import RunFolder
+
+pytest.register_assert_rewrite("exercise_contract", "handed_over")
 
 # Set before anything is imported, because huggingface_hub and torch read them once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -52,3 +58,14 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def root() -> Path:
     """The checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def run(request: pytest.FixtureRequest) -> RunFolder:
+    """The run folder of the module's ``LAB``, as the notebooks of this session left it."""
+    from shared.runs import RunFolder
+
+    folder = RunFolder(request.module.LAB, "tiny", "default")
+    if not (folder.path / "02-Train").is_dir():
+        pytest.fail("02-Train has handed nothing over: this test needs the lab's notebooks in this session (make test)")
+    return folder

@@ -2,39 +2,10 @@
 
 import math
 
-import pytest
 import torch
-from notebook_code import solutions
+from exercise_contract import ExerciseContract, named
 
 from shared.checks import lab01
-
-EXERCISES = ("pad_left", "penalise", "p_value", "diagnose")
-
-
-@pytest.fixture(scope="module")
-def solved():
-    return solutions("Lab-01-LoRA", "03-Inference")
-
-
-def refuses(check, answer, word):
-    """Assert that a check finds the answer wrong and that its diagnosis holds the word."""
-    result = check(answer)
-    assert not result.passed and result.answered, f"accepted: {result!r}"
-    assert word in result.diagnosis
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_solution_passes(solved, name):
-    result = getattr(lab01, name)(solved[f"{name}_solution"])
-    assert result.passed, result.diagnosis
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_stub_is_not_answered_yet(name):
-    def stub(*arguments): ...
-
-    result = getattr(lab01, name)(stub)
-    assert not result.passed and not result.answered
 
 
 def _pad(rows, pad, left=True, one=1, zero=0):
@@ -48,21 +19,6 @@ def _pad(rows, pad, left=True, one=1, zero=0):
 def _mask_by_comparing(rows, pad):
     ids = _pad(rows, pad)[0]
     return ids, (ids != pad).long()
-
-
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
-        (lambda rows, pad: _pad(rows, pad, left=False), "right"),
-        (lambda rows, pad: _pad(rows, pad, one=0, zero=1), "inverted"),
-        (lambda rows, pad: (_pad(rows, pad)[0], torch.ones_like(_pad(rows, pad)[0])), "everywhere"),
-        (_mask_by_comparing, "end token"),
-        (lambda rows, pad: tuple(t.tolist() for t in _pad(rows, pad)), "tensors"),
-        (lambda rows, pad: _pad(rows, pad)[0], "two tensors"),
-    ],
-)
-def test_pad_left_diagnoses(answer, word):
-    refuses(lab01.pad_left, answer, word)
 
 
 def _divide_all_seen(logits, seen, theta):
@@ -83,20 +39,6 @@ def _in_place(logits, seen, theta):
     for token in set(seen):
         logits[token] = logits[token] / theta if logits[token] > 0 else logits[token] * theta
     return logits
-
-
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
-        (_divide_all_seen, "negative"),
-        (_once_per_occurrence, "several times"),
-        (_in_place, "in place"),
-        (lambda logits, seen, theta: torch.where(logits > 0, logits / theta, logits * theta), "All tokens"),
-        (lambda logits, seen, theta: logits.clone(), "differs"),
-    ],
-)
-def test_penalise_diagnoses(answer, word):
-    refuses(lab01.penalise, answer, word)
 
 
 def _split(first, second):
@@ -124,14 +66,6 @@ def _all_rows(first, second):
 def _chi_square(first, second):
     b, c = _split(first, second)
     return math.erfc(abs(b - c) / math.sqrt(2 * (b + c))) if b + c else 1.0
-
-
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [(_one_sided, "one side"), (_uncut, "cut at 1"), (_all_rows, "all rows"), (_chi_square, "should return")],
-)
-def test_p_value_diagnoses(answer, word):
-    refuses(lab01.p_value, answer, word)
 
 
 def _layers(model):
@@ -172,9 +106,29 @@ def _switches_it_on(model):
     return _any_adapter(model)
 
 
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
+WRONG = {
+    "pad_left": [
+        (lambda rows, pad: _pad(rows, pad, left=False), "right"),
+        (lambda rows, pad: _pad(rows, pad, one=0, zero=1), "inverted"),
+        (lambda rows, pad: (_pad(rows, pad)[0], torch.ones_like(_pad(rows, pad)[0])), "everywhere"),
+        (_mask_by_comparing, "end token"),
+        (lambda rows, pad: tuple(t.tolist() for t in _pad(rows, pad)), "tensors"),
+        (lambda rows, pad: _pad(rows, pad)[0], "two tensors"),
+    ],
+    "penalise": [
+        (_divide_all_seen, "negative"),
+        (_once_per_occurrence, "several times"),
+        (_in_place, "in place"),
+        (lambda logits, seen, theta: torch.where(logits > 0, logits / theta, logits * theta), "All tokens"),
+        (lambda logits, seen, theta: logits.clone(), "differs"),
+    ],
+    "p_value": [
+        (_one_sided, "one side"),
+        (_uncut, "cut at 1"),
+        (_all_rows, "all rows"),
+        (_chi_square, "should return"),
+    ],
+    "diagnose": [
         (lambda model: "works", "forgotten"),
         (_ignores_the_switch, "switched off"),
         (_any_adapter, "second"),
@@ -183,6 +137,9 @@ def _switches_it_on(model):
         (_switches_it_on, "as you found it"),
         (lambda model: "broken", "none of the verdicts"),
     ],
-)
-def test_diagnose_diagnoses(answer, word):
-    refuses(lab01.diagnose, answer, word)
+}
+
+
+class TestExercises(ExerciseContract):
+    LAB, STAGE, CHECKS = "Lab-01-LoRA", "03-Inference", lab01
+    SOLVED, WRONG = named("pad_left", "penalise", "p_value", "diagnose"), WRONG

@@ -1,11 +1,9 @@
 """The checks of 04-Merge_and_Deploy pass on the notebook's own solutions and diagnose plausible wrong answers."""
 
 import math
-import re
 
-import pytest
 import torch
-from notebook_code import solutions
+from exercise_contract import ExerciseContract
 
 from shared.checks import lab01_merge as checks
 
@@ -85,35 +83,10 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def solved():
-    return solutions("Lab-01-LoRA", "04-Merge_and_Deploy")
-
-
-@pytest.mark.parametrize("name", SOLVED)
-def test_the_notebooks_solution_passes(solved, name):
-    result = getattr(checks, name)(solved[SOLVED[name]])
-    assert result.passed, result
-
-
-@pytest.mark.parametrize(("name", "answer", "diagnosis"), [(n, a, d) for n, wrong in WRONG.items() for a, d in wrong])
-def test_a_wrong_answer_fails_with_its_diagnosis(name, answer, diagnosis):
-    result = getattr(checks, name)(answer)
-    assert result.answered and not result.passed
-    assert re.search(diagnosis, result.diagnosis), result.diagnosis
-
-
-@pytest.mark.parametrize("name", SOLVED)
-def test_a_stub_is_not_answered_and_does_not_raise(name):
-    def stub(*arguments): ...
-
-    answers = {"name_the_fault": dict.fromkeys(RIGHT_FAULTS, ...), "merge_or_attach": dict.fromkeys(RIGHT_CHOICES, ...)}
-    result = getattr(checks, name)(answers.get(name, stub))
-    assert not result.answered and not result.passed
-
-
-def test_each_exercise_has_at_least_three_wrong_answers():
-    assert set(WRONG) == set(SOLVED) and all(len(wrong) >= 3 for wrong in WRONG.values())
+class TestExercises(ExerciseContract):
+    LAB, STAGE, CHECKS = "Lab-01-LoRA", "04-Merge_and_Deploy", checks
+    SOLVED, WRONG = SOLVED, WRONG
+    STUBS = {"name_the_fault": dict.fromkeys(RIGHT_FAULTS, ...), "merge_or_attach": dict.fromkeys(RIGHT_CHOICES, ...)}
 
 
 def test_torchs_own_rounding_passes():

@@ -2,7 +2,7 @@
 
 import math
 
-import pytest
+from exercise_contract import ExerciseContract
 from notebook_code import solutions
 
 from shared.checks import lab01_train as checks
@@ -46,37 +46,11 @@ WRONG = {
 }
 
 
-@pytest.fixture(scope="module")
-def solved():
-    return solutions("Lab-01-LoRA", "02-Train")
+class TestExercises(ExerciseContract):
+    LAB, STAGE, CHECKS = "Lab-01-LoRA", "02-Train", checks
+    SOLVED, WRONG = SOLVED, WRONG
+    STUBS = dict.fromkeys(("same_scale", "update_growth"), ...)
 
 
-@pytest.mark.parametrize("name", SOLVED)
-def test_the_notebooks_solution_passes(solved, name):
-    result = getattr(checks, name)(solved[SOLVED[name]])
-    assert result.passed, result
-
-
-@pytest.mark.parametrize(("name", "answer", "diagnosis"), [(n, a, d) for n, wrong in WRONG.items() for a, d in wrong])
-def test_a_wrong_answer_fails_with_its_diagnosis(name, answer, diagnosis):
-    import re
-
-    result = getattr(checks, name)(answer)
-    assert result.answered and not result.passed
-    assert re.search(diagnosis, result.diagnosis), result.diagnosis
-
-
-@pytest.mark.parametrize("name", SOLVED)
-def test_a_stub_is_not_answered_and_does_not_raise(name):
-    def stub(*arguments): ...
-
-    result = getattr(checks, name)(... if name in ("same_scale", "update_growth") else stub)
-    assert not result.answered and not result.passed
-
-
-def test_each_exercise_has_at_least_three_wrong_answers():
-    assert set(WRONG) == set(SOLVED) and all(len(wrong) >= 3 for wrong in WRONG.values())
-
-
-def test_the_solution_of_the_scale_is_what_the_formula_says(solved):
-    assert math.isclose(solved["alpha_solution"] / 64, 16 / math.sqrt(64))
+def test_the_solution_of_the_scale_is_what_the_formula_says():
+    assert math.isclose(solutions("Lab-01-LoRA", "02-Train")["alpha_solution"] / 64, 16 / math.sqrt(64))

@@ -1,37 +1,8 @@
 """The checks of Lab-02's 03-Inference pass on the notebook's solutions and diagnose plausible wrong answers."""
 
-import pytest
-from notebook_code import solutions
+from exercise_contract import ExerciseContract, named
 
 from shared.checks import lab02
-
-EXERCISES = ("inspect", "route", "average")
-
-
-@pytest.fixture(scope="module")
-def solved():
-    return solutions("Lab-02-AdapterLayers", "03-Inference")
-
-
-def refuses(check, answer, word):
-    """Assert that a check finds the answer wrong and that its diagnosis holds the word."""
-    result = check(answer)
-    assert not result.passed and result.answered, f"accepted: {result!r}"
-    assert word in result.diagnosis
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_solution_passes(solved, name):
-    result = getattr(lab02, name)(solved[f"{name}_solution"])
-    assert result.passed, result.diagnosis
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_stub_is_not_answered_yet(name):
-    def stub(*arguments): ...
-
-    result = getattr(lab02, name)(stub)
-    assert not result.passed and not result.answered
 
 
 def _inspector(head=2, norms=None, end="adapter_up.weight", enough=any):
@@ -46,22 +17,6 @@ def _inspector(head=2, norms=None, end="adapter_up.weight", enough=any):
     return inspect
 
 
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
-        (_inspector(head=0), "without any head"),
-        (_inspector(head=1), "both are needed"),
-        (_inspector(norms=0), "without any LayerNorm"),
-        (_inspector(norms=1), "count how many"),
-        (_inspector(end="adapter_down.0.weight"), "look at the upward ones"),
-        (_inspector(enough=all), "one is enough"),
-        (lambda tensors, layers: "fine", "none of the verdicts"),
-    ],
-)
-def test_inspect_diagnoses(answer, word):
-    refuses(lab02.inspect, answer, word)
-
-
 def _parts(tasks, names=None, key=None, back=None):
     names = names or sorted(set(tasks))
     order = sorted(range(len(tasks)), key=key or (lambda row: tasks[row]))
@@ -72,9 +27,23 @@ def _arrival(tasks):
     return list(dict.fromkeys(tasks))
 
 
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
+def _in_place(first, second, share):
+    for name in first:
+        first[name].mul_(share).add_((1 - share) * second[name])
+    return first
+
+
+WRONG = {
+    "inspect": [
+        (_inspector(head=0), "without any head"),
+        (_inspector(head=1), "both are needed"),
+        (_inspector(norms=0), "without any LayerNorm"),
+        (_inspector(norms=1), "count how many"),
+        (_inspector(end="adapter_down.0.weight"), "look at the upward ones"),
+        (_inspector(enough=all), "one is enough"),
+        (lambda tensors, layers: "fine", "none of the verdicts"),
+    ],
+    "route": [
         (lambda t: _parts(t, back=_parts(t)[0]), "undo"),
         (lambda t: _parts(t, back=list(range(len(t)))), "wrong people"),
         (lambda t: _parts(t, _arrival(t), lambda row: _arrival(t).index(t[row])), "first arrival"),
@@ -83,20 +52,7 @@ def _arrival(tasks):
         (lambda t: (list(range(len(t))), _parts(t)[1], list(range(len(t)))), "not sorted"),
         (lambda t: _parts(t)[:2], "three lists"),
     ],
-)
-def test_route_diagnoses(answer, word):
-    refuses(lab02.route, answer, word)
-
-
-def _in_place(first, second, share):
-    for name in first:
-        first[name].mul_(share).add_((1 - share) * second[name])
-    return first
-
-
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
+    "average": [
         (lambda a, b, s: {n: (s * a[n] + (1 - s) * b[n]) / 2 for n in a}, "section 6"),
         (lambda a, b, s: {n: (a[n] + b[n]) / 2 for n in a}, "not used"),
         (lambda a, b, s: {n: (1 - s) * a[n] + s * b[n] for n in a}, "swapped"),
@@ -104,6 +60,9 @@ def _in_place(first, second, share):
         (lambda a, b, s: {n: a[n] + b[n] for n in a}, "sum of the two"),
         (_in_place, "in place"),
     ],
-)
-def test_average_diagnoses(answer, word):
-    refuses(lab02.average, answer, word)
+}
+
+
+class TestExercises(ExerciseContract):
+    LAB, STAGE, CHECKS = "Lab-02-AdapterLayers", "03-Inference", lab02
+    SOLVED, WRONG = named("inspect", "route", "average"), WRONG

@@ -1,42 +1,22 @@
 """The checks of Lab-02's 04-Merge_and_Deploy pass on the notebook's solutions and diagnose plausible wrong answers."""
 
-import pytest
+import re
+
 import torch
+from exercise_contract import ExerciseContract, named
 from notebook_code import solutions
 
 from shared.checks import lab02
 from shared.checks.lab02_merge import MERGEABLE
 
 RIGHT = {name: right for name, (right, _) in MERGEABLE.items()}
-
-
-def test_solutions_pass():
-    solved = solutions("Lab-02-AdapterLayers", "04-Merge_and_Deploy")
-    assert lab02.fold(solved["fold_solution"]).passed
-    assert lab02.mergeable(solved["mergeable_solution"]).passed and solved["mergeable_solution"] == RIGHT
-
-
-def test_stubs_are_not_answered_yet():
-    def stub(*arguments): ...
-
-    for result in (lab02.fold(stub), lab02.mergeable(dict.fromkeys(RIGHT, ...))):
-        assert not result.passed and not result.answered
-
-
-@pytest.mark.parametrize("name", list(RIGHT))
-def test_each_wrong_verdict_has_its_reason(name):
-    result = lab02.mergeable({**RIGHT, name: not RIGHT[name]})
-    assert not result.passed and result.answered and result.diagnosis.startswith(f"{name}: ")
-
-
-def test_mergeable_wants_all_and_truth_values():
-    assert "lacks" in lab02.mergeable({"LoRA": True}).diagnosis
-    assert "True or False" in lab02.mergeable({**RIGHT, "LoRA": "yes"}).diagnosis
-
-
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
+WRONG = {
+    "mergeable": [
+        *(({**RIGHT, name: not right}, f"^{re.escape(name)}: ") for name, right in RIGHT.items()),
+        ({"LoRA": True}, "lacks"),
+        ({**RIGHT, "LoRA": "yes"}, "True or False"),
+    ],
+    "fold": [
         (lambda w, b, d, u: (u @ (d @ w), u @ (d @ b)), "residual is missing"),
         (lambda w, b, d, u: (w + u @ d @ w, b), "old bias"),
         (lambda w, b, d, u: (w + u @ d @ w, u @ d @ b), "residual part is lost"),
@@ -45,11 +25,13 @@ def test_mergeable_wants_all_and_truth_values():
         (lambda w, b, d, u: (w.T + (u @ d @ w).T, b + u @ d @ b), "shape"),
         (lambda w, b, d, u: (w + 2 * u @ d @ w, b + u @ d @ b), "returns"),
     ],
-)
-def test_fold_diagnoses(answer, word):
-    result = lab02.fold(answer)
-    assert not result.passed and result.answered, f"accepted: {result!r}"
-    assert word in result.diagnosis
+}
+
+
+class TestExercises(ExerciseContract):
+    LAB, STAGE, CHECKS = "Lab-02-AdapterLayers", "04-Merge_and_Deploy", lab02
+    SOLVED, WRONG = named("mergeable", "fold"), WRONG
+    STUBS = {"mergeable": dict.fromkeys(RIGHT, ...)}
 
 
 def test_the_folded_layer_does_what_both_did():

@@ -1,39 +1,12 @@
 """The checks of Lab-02's 02-Train pass on the notebook's solutions and diagnose plausible wrong answers."""
 
-import pytest
+from functools import partial
+
 import torch
-from notebook_code import solutions
+from exercise_contract import ExerciseContract, named
 
 from shared.checks import lab02
 from shared.checks.lab02_train import FAULTS, _patient
-
-EXERCISES = ("houlsby_weights", "fusion_weights", "diagnose")
-
-
-@pytest.fixture(scope="module")
-def solved():
-    return solutions("Lab-02-AdapterLayers", "02-Train")
-
-
-def refuses(check, answer, word):
-    """Assert that a check finds the answer wrong and that its diagnosis holds the word."""
-    result = check(answer)
-    assert not result.passed and result.answered, f"accepted: {result!r}"
-    assert word in result.diagnosis
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_solution_passes(solved, name):
-    result = getattr(lab02, name)(solved[f"{name}_solution"])
-    assert result.passed, result.diagnosis
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_stub_is_not_answered_yet(name):
-    def stub(*arguments): ...
-
-    result = getattr(lab02, name)(stub)
-    assert not result.passed and not result.answered
 
 
 def _weights(layers, d, m, norms, per_layer=2, biases=True, vectors=2, extra=1):
@@ -41,42 +14,8 @@ def _weights(layers, d, m, norms, per_layer=2, biases=True, vectors=2, extra=1):
     return per_layer * layers * one + (2 * layers + extra) * vectors * d * norms
 
 
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ({"per_layer": 1}, "one of them"),
-        ({"biases": False}, "biases are missing"),
-        ({"extra": 0}, "embeddings"),
-        ({"vectors": 1}, "scale and shift"),
-    ],
-)
-def test_houlsby_weights_diagnoses(options, word):
-    refuses(lab02.houlsby_weights, lambda *arguments: _weights(*arguments, **options), word)
-
-
-def test_houlsby_weights_notices_ignored_norms():
-    refuses(lab02.houlsby_weights, lambda n, d, m, norms: _weights(n, d, m, True), "although")
-    refuses(lab02.houlsby_weights, lambda n, d, m, norms: _weights(n, d, m, False), "not counted")
-
-
 def _scores(query, keys):
     return (query.unsqueeze(2) * keys).sum(-1)
-
-
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
-        (_scores, "softmax is missing"),
-        (lambda q, k: _scores(q, k).softmax(1), "over the tokens"),
-        (lambda q, k: (_scores(q, k) / q.shape[-1] ** 0.5).softmax(-1), "root of d"),
-        (lambda q, k: _scores(q, k).softmax(0), "rows of the batch"),
-        (lambda q, k: (q.unsqueeze(2) * k).softmax(2).sum(-1), "after the sum"),
-        (lambda q, k: _scores(q, k).softmax(-1).mean(1), "shape"),
-        (lambda q, k: torch.full(k.shape[:3], 1 / k.shape[2]), "differs"),
-    ],
-)
-def test_fusion_weights_diagnoses(answer, word):
-    refuses(lab02.fusion_weights, answer, word)
 
 
 def _judge(base=True, head=any, adapter=all, norms_are_base=False):
@@ -98,9 +37,25 @@ def _judge(base=True, head=any, adapter=all, norms_are_base=False):
     return diagnose
 
 
-@pytest.mark.parametrize(
-    ("answer", "word"),
-    [
+WRONG = {
+    "houlsby_weights": [
+        (partial(_weights, per_layer=1), "one of them"),
+        (partial(_weights, biases=False), "biases are missing"),
+        (partial(_weights, extra=0), "embeddings"),
+        (partial(_weights, vectors=1), "scale and shift"),
+        (lambda n, d, m, norms: _weights(n, d, m, True), "although"),
+        (lambda n, d, m, norms: _weights(n, d, m, False), "not counted"),
+    ],
+    "fusion_weights": [
+        (_scores, "softmax is missing"),
+        (lambda q, k: _scores(q, k).softmax(1), "over the tokens"),
+        (lambda q, k: (_scores(q, k) / q.shape[-1] ** 0.5).softmax(-1), "root of d"),
+        (lambda q, k: _scores(q, k).softmax(0), "rows of the batch"),
+        (lambda q, k: (q.unsqueeze(2) * k).softmax(2).sum(-1), "after the sum"),
+        (lambda q, k: _scores(q, k).softmax(-1).mean(1), "shape"),
+        (lambda q, k: torch.full(k.shape[:3], 1 / k.shape[2]), "differs"),
+    ],
+    "diagnose": [
         (_judge(base=False, head=all), "weight of the base trains"),
         (_judge(head=any), "frozen part of its head"),
         (_judge(head=all, adapter=any), "frozen part of its adapter"),
@@ -108,9 +63,12 @@ def _judge(base=True, head=any, adapter=all, norms_are_base=False):
         (lambda model: "fine", "weight of the base trains"),
         (lambda model: "broken", "none of the four"),
     ],
-)
-def test_diagnose_diagnoses(answer, word):
-    refuses(lab02.diagnose, answer, word)
+}
+
+
+class TestExercises(ExerciseContract):
+    LAB, STAGE, CHECKS = "Lab-02-AdapterLayers", "02-Train", lab02
+    SOLVED, WRONG = named("houlsby_weights", "fusion_weights", "diagnose"), WRONG
 
 
 def test_each_patient_has_its_fault():

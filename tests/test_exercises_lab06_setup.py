@@ -1,13 +1,8 @@
 """The checks of Lab-06's 01-Setup pass on the notebook's own solutions and diagnose plausible wrong answers."""
 
-import re
-
-import pytest
-from notebook_code import solutions
+from exercise_contract import ExerciseContract, named
 
 from shared.checks import lab06_setup as checks
-
-EXERCISES = ("bias_names", "gpt2_biases", "state_bytes")
 
 
 def names(model):
@@ -51,31 +46,6 @@ WRONG = {
 }
 
 
-@pytest.fixture(scope="module")
-def solved():
-    return solutions("Lab-06-BitFit", "01-Setup")
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_the_notebooks_solution_passes(solved, name):
-    result = getattr(checks, name)(solved[f"{name}_solution"])
-    assert result.passed and result.diagnosis, result
-
-
-@pytest.mark.parametrize(("name", "answer", "diagnosis"), [(n, a, d) for n, wrong in WRONG.items() for a, d in wrong])
-def test_a_wrong_answer_fails_with_its_diagnosis(name, answer, diagnosis):
-    result = getattr(checks, name)(answer)
-    assert result.answered and not result.passed
-    assert re.search(diagnosis, result.diagnosis), result.diagnosis
-
-
-@pytest.mark.parametrize("name", EXERCISES)
-def test_a_stub_is_not_answered(name):
-    def stub(*arguments): ...
-
-    result = getattr(checks, name)(stub)
-    assert not result.answered and not result.passed
-
-
-def test_each_exercise_has_at_least_three_wrong_answers():
-    assert set(WRONG) == set(EXERCISES) and all(len(wrong) >= 3 for wrong in WRONG.values())
+class TestExercises(ExerciseContract):
+    LAB, STAGE, CHECKS = "Lab-06-BitFit", "01-Setup", checks
+    SOLVED, WRONG = named("bias_names", "gpt2_biases", "state_bytes"), WRONG

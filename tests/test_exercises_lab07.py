@@ -1,27 +1,9 @@
 """The checks of Lab-07 pass on the notebooks' own solutions and diagnose plausible wrong answers."""
 
-import re
-
-import pytest
 import torch
-from notebook_code import solutions
+from exercise_contract import ExerciseContract, named
 
 from shared.checks import lab07 as checks
-
-SOLVED = {
-    "read_answer": ("01-Setup", "read_answer_solution"),
-    "longest_prompt": ("01-Setup", "longest_prompt_solution"),
-    "usable": ("01-Setup", "usable_solution"),
-    "lstm_encoder_weights": ("02-Train", "lstm_encoder_weights_solution"),
-    "bytes_on_disk": ("02-Train", "bytes_on_disk_solution"),
-    "classify": ("02-Train", "classify_solution"),
-    "nearest": ("03-Inference", "nearest_solution"),
-    "same_prompt": ("03-Inference", "same_prompt_solution"),
-    "move_positions": ("04-Merge_and_Deploy", "move_positions_solution"),
-    "share_a_base": ("04-Merge_and_Deploy", "share_a_base_solution"),
-    "bundle": ("04-Merge_and_Deploy", "left_out_solution"),
-}
-VALUES = ("bytes_on_disk", "bundle")  # answers that are no functions
 
 
 def lstm(directions=2, gates=4, biases=2, second=2, embeddings=1, mlp=1):
@@ -143,39 +125,32 @@ WRONG = {
 }
 
 
-@pytest.fixture(scope="module")
-def solved():
-    stages = {stage for stage, _ in SOLVED.values()}
-    return {stage: solutions("Lab-07-P_Tuning", stage) for stage in stages}
+class Lab07(ExerciseContract):
+    LAB, CHECKS = "Lab-07-P_Tuning", checks
+
+    def test_a_function_that_returns_nothing_does_not_pass(self, name):
+        assert not self.judged(name, lambda *arguments: print(end="")).passed
 
 
-@pytest.mark.parametrize("name", SOLVED)
-def test_the_notebooks_solution_passes(solved, name):
-    stage, solution = SOLVED[name]
-    result = getattr(checks, name)(solved[stage][solution])
-    assert result.passed, result
+def wrong(*names):
+    return {name: WRONG[name] for name in names}
 
 
-@pytest.mark.parametrize(("name", "answer", "diagnosis"), [(n, a, d) for n, wrong in WRONG.items() for a, d in wrong])
-def test_a_wrong_answer_fails_with_its_diagnosis(name, answer, diagnosis):
-    result = getattr(checks, name)(answer)
-    assert result.answered and not result.passed
-    assert re.search(diagnosis, result.diagnosis), result.diagnosis
+class TestSetup(Lab07):
+    STAGE, WRONG = "01-Setup", wrong("read_answer", "longest_prompt", "usable")
+    SOLVED = named(*WRONG)
 
 
-@pytest.mark.parametrize("name", SOLVED)
-def test_a_stub_is_not_answered_and_does_not_raise(name):
-    def stub(*arguments): ...
-
-    result = getattr(checks, name)(... if name in VALUES else stub)
-    assert not result.answered and not result.passed
+class TestTrain(Lab07):
+    STAGE, WRONG = "02-Train", wrong("lstm_encoder_weights", "bytes_on_disk", "classify")
+    SOLVED, STUBS = named(*WRONG), {"bytes_on_disk": ...}
 
 
-def test_a_function_that_returns_none_is_not_answered_either():
-    for name in set(SOLVED) - set(VALUES):
-        result = getattr(checks, name)(lambda *arguments: print(end=""))
-        assert not result.passed, name
+class TestInference(Lab07):
+    STAGE, WRONG = "03-Inference", wrong("nearest", "same_prompt")
+    SOLVED = named(*WRONG)
 
 
-def test_each_exercise_has_at_least_three_wrong_answers():
-    assert set(WRONG) == set(SOLVED) and all(len(wrong) >= 3 for wrong in WRONG.values())
+class TestMerge(Lab07):
+    STAGE, WRONG = "04-Merge_and_Deploy", wrong("move_positions", "share_a_base", "bundle")
+    SOLVED, STUBS = named(*WRONG) | {"bundle": "left_out_solution"}, {"bundle": ...}

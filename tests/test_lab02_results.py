@@ -1,37 +1,14 @@
 """What Lab-02's notebooks handed over, and that the command line gives the same numbers; runs after the notebooks."""
 
 import pytest
-
-from shared.finetune.config import load_config
-from shared.paths import lab_folder
-from shared.runs import RunFolder
+from handed_over import assert_the_yaml_twin_agrees
 
 LAB = "Lab-02-AdapterLayers"
 pytestmark = pytest.mark.labs
 
 
-@pytest.fixture(scope="module")
-def run():
-    folder = RunFolder(LAB, "tiny", "default")
-    if not (folder.path / "02-Train").is_dir():
-        pytest.fail(
-            "02-Train has handed nothing over: this test needs the lab's notebooks in the same session (make test)"
-        )
-    return folder
-
-
 def test_the_yaml_twin_gives_the_notebooks_numbers(run, tmp_path):
-    from shared.finetune import train
-
-    result = train.run(load_config(lab_folder(LAB) / "configs" / "tiny.yaml"), tmp_path / "checkpoints", seed=0)
-    stage = run.read("02-Train")
-    notebook = stage.json("metrics.json")["adapter"]
-    assert result.metrics["trainable"] == notebook["trainable"]
-    for name in ("accuracy", "f1"):
-        assert result.metrics[name] == pytest.approx(notebook[name], abs=1e-4)
-    theirs = [entry["loss"] for entry in stage.json("history.json") if "loss" in entry]
-    ours = [entry["loss"] for entry in result.history if "loss" in entry]
-    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert_the_yaml_twin_agrees(run, tmp_path / "checkpoints", "adapter", "accuracy", "f1")
 
 
 def test_the_adapters_beat_the_majority_and_the_frozen_base(run):
