@@ -3,6 +3,7 @@
 #   PYTHON=…   the interpreter that .venv is made from   (default: the first of python3.11 … python3 that is new enough)
 #   TORCH=…    the torch build: cpu, cu126, cu128, auto … (default: what plain pip picks, which on Linux brings CUDA)
 #   LABS=…     which labs `notebooks`, `outputs` and `test` take (default: all that are there)
+#   WORKERS=…  processes that share the tests, one thread each            (default: 2; 0: all in this one)
 #   PROFILE=…  tiny, laptop or full, for `notebooks`       (default: tiny)
 
 SHELL       := bash
@@ -17,7 +18,10 @@ NOTEBOOKS = $(foreach lab,$(LABS),$(sort $(wildcard $(lab)/0[1-4]-*.ipynb)))
 
 # The tiny models are too small to gain from more threads, and 2 cores is what the time limits are for.
 THREADS := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
-OFFLINE := HF_HUB_OFFLINE=1 PEFT_LABS_PROFILE=tiny $(THREADS)
+# So two processes of one thread each end sooner than one of two. A lab's notebooks stay together and in order.
+WORKERS ?= 2
+PYTEST  := HF_HUB_OFFLINE=1 PEFT_LABS_PROFILE=tiny OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false \
+  $(VENV)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo test test-unit test-slow test-gpu test-network lint format notebooks outputs clean
 
@@ -42,14 +46,14 @@ demo: setup  ## Lab-01 on the tiny profile: a trained, proved, merged and served
 	@$(VENV)/peft-labs run-labs Lab-01-LoRA --profile tiny --summary
 
 test: setup lint  ## lint, unit tests, every notebook, and one lab with other parameters (no network)
-	@echo "test: unit tests, then $(words $(NOTEBOOKS)) notebooks in lab order, then a lab with other parameters"
-	@$(OFFLINE) $(VENV)/python -m pytest --nbmake --nbmake-timeout=600 tests $(NOTEBOOKS)
+	@echo "test: $(words $(NOTEBOOKS)) notebooks, each lab's in order, and all other tests, in $(WORKERS) processes"
+	@$(PYTEST) --nbmake --nbmake-timeout=900 tests $(NOTEBOOKS)
 
 test-unit: setup  ## the fast tests alone
-	@$(OFFLINE) $(VENV)/python -m pytest tests -m "not slow and not gpu and not network and not labs"
+	@$(PYTEST) tests -m "not slow and not gpu and not network and not labs"
 
 test-slow: setup  ## the tests that take minutes
-	@$(OFFLINE) $(VENV)/python -m pytest tests -m "slow and not gpu and not network"
+	@$(PYTEST) tests -m "slow and not gpu and not network"
 
 test-gpu: setup  ## the tests that need an NVIDIA GPU
 	@$(VENV)/python -m pytest tests -m gpu

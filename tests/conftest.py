@@ -1,4 +1,4 @@
-"""What all tests share: no network, a run folder of their own, and the order in which they run."""
+"""What all tests share: no network, a run folder of their own, the order in which they run, and which stay together."""
 
 from __future__ import annotations
 
@@ -25,19 +25,31 @@ LAB_TIMEOUT = 1200  # [s] one notebook on a slow machine
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the notebooks an empty run folder, away from the user's own: 03 must not pass on an older 02's results."""
-    if "PEFT_LABS_RUNS" not in os.environ:
+    if "PEFT_LABS_RUNS" not in os.environ:  # pytest-xdist's workers have it from the process that starts them
         runs = config.rootpath / "build" / "test-runs"
         shutil.rmtree(runs, ignore_errors=True)
         os.environ["PEFT_LABS_RUNS"] = str(runs)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests first, then the notebooks in lab order, then what runs a whole lab once more."""
+    """The notebooks in lab order and what needs them, lab by lab, since these take longest; then the other tests.
+
+    With pytest-xdist a group stays in one process, in this order: a lab with the tests of what it has handed over, or
+    a file of tests, whose fixtures would be made twice otherwise.
+    """
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker("labs")
             item.add_marker(pytest.mark.timeout(LAB_TIMEOUT))
-    items.sort(key=lambda item: (item.get_closest_marker("labs") is not None, item.path.suffix != ".ipynb"))
+        item.add_marker(pytest.mark.xdist_group(_lab(item) or item.path.name))
+    items.sort(key=lambda item: (not _lab(item), _lab(item), item.path.suffix != ".ipynb"))
+
+
+def _lab(item: pytest.Item) -> str:
+    """The lab whose notebooks an item is, or needs; "" for the other tests."""
+    if item.path.suffix == ".ipynb":
+        return item.path.parent.name
+    return item.module.LAB if item.get_closest_marker("labs") else ""
 
 
 @pytest.fixture(scope="session")

@@ -124,3 +124,17 @@ def test_the_shares_follow_from_their_formulas(text: str) -> None:
     assert text in README
     (printed,) = re.findall(r"([\d.]+) %$", text)
     assert f"{SHARES[text]:.{len(printed.split('.')[1])}f}" == printed
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("Lab-*/README.md")), ids=lambda page: page.parent.name)
+def test_what_a_lab_quotes_from_the_gates_stands_in_them(page):
+    """A column headed "gates" must follow when the gates are measured anew."""
+    found = (ROOT / "shared" / "tiny" / "GATES.md").read_text(encoding="utf8")
+    rows = [
+        [cell.strip(" *") for cell in line.split("|")[1:-1]] for line in page.read_text(encoding="utf8").splitlines()
+    ]
+    column = None
+    for row in rows:
+        column = next((at for at, cell in enumerate(row) if cell.endswith("gates")), column if row else None)
+        quoted = re.fullmatch(r"([\d.]+ ± [\d.]+) %", row[column]) if column is not None and len(row) > column else None
+        assert not quoted or f"| {quoted[1]} |" in found, f"{page.parent.name}: {' | '.join(row)}"

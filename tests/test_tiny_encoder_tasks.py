@@ -94,6 +94,24 @@ def test_opinions_are_turned_round_in_many_ways():
         assert not set(re.findall(r"\w+", one.text)) & set(BAD if one.good else GOOD)
 
 
+@pytest.mark.parametrize("level", ["plain", "easy", "normal", "hard"])
+def test_the_key_of_an_opinion_holds_the_words_that_are_said_and_no_others(level):
+    """Words drawn for a wording that was not used would put two opinions that say the same into two splits."""
+    for one in islice(opinions("train", 2, level), 1000):
+        for word in one.key[2:]:
+            assert re.search(rf"\b{word}\b", one.text, re.IGNORECASE), one
+        adjectives = {*GOOD, *BAD} & set(re.findall(r"\w+", one.text))
+        assert adjectives == set(one.key[2:]) & {*GOOD, *BAD}, one
+
+
+def test_opinions_that_say_the_same_stand_in_one_split():
+    told = defaultdict(set)
+    for split in ("train", "validation", "test", "pretraining"):
+        for one in islice(opinions(split, 3, "normal"), 3000):
+            told[one.text.replace(one.film, "it").lower()].add(split)
+    assert all(len(splits) == 1 for splits in told.values())
+
+
 def test_both_sides_are_said_with_the_same_words():
     told = defaultdict(set)
     for one in islice(opinions("train", 2, "normal"), 4000):

@@ -217,6 +217,13 @@ class LabSection(Section):
         default_factory=dict,
         description="Values of the notebooks' sweeps by the key that is varied, such as training.learning_rate.",
     )
+    second_task: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Values of dataset: that make the second task on the same base; the others are the first one's.",
+    )
+    second_task_steps: int | None = Field(
+        None, ge=1, description="Length of the second task's training [steps]; null: as training."
+    )
     sweep_steps: int | None = Field(
         None, ge=1, description="Length of one run of the sweep [steps]; null: as training."
     )

@@ -84,7 +84,7 @@ def _measure(cell: tuple[str, str, int], changes: dict) -> dict:
     from shared.tiny.measure import measure
 
     with redirect_stdout(StringIO()):  # the Trainer prints its log
-        return measure(*cell, **changes)
+        return measure(*cell, **changes) | {"cores": os.cpu_count()}
 
 
 def mark(cell: tuple[str, str, int], weights: dict[str, str], changes: dict) -> str:
@@ -152,9 +152,15 @@ def report(results: list[dict], seeds: Sequence[int]) -> dict:
         + ", ".join(f"{rows} for {name}" for name, rows in _scored().items()),
         "seeds": list(seeds),
         "command": "python -m shared.tiny.gates",
-        "machine": f"CPU, {os.cpu_count()} cores, one thread for each run",
+        "machine": _machine(kept + results),
         "results": sorted(kept + results, key=lambda r: (order[r["task"], r["method"]], r["seed"])),
     }
+
+
+def _machine(results: list[dict]) -> str:
+    """Where the results come from: scores hardly depend on it, seconds do."""
+    cores = sorted({one["cores"] for one in results})
+    return f"CPU, {' or '.join(map(str, cores))} cores, one thread for each run"
 
 
 def write(found: dict) -> None:

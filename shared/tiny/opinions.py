@@ -44,7 +44,7 @@ class Opinion:
         good: Whether it is for the film.
         film: The film's title.
         form: How it is built, for example "contrast".
-        key: What it says, without the words it is said in; opinions of one key belong to one split.
+        key: What it says: form, side and the words that tell (not the film's); opinions of one key belong to one split.
     """
 
     text: str
@@ -55,7 +55,11 @@ class Opinion:
 
 
 class Critic:
-    """Draws the parts of opinions and notes what was drawn."""
+    """Draws the parts of opinions and notes what was drawn.
+
+    A wording is chosen before its words are drawn, so that each word that was drawn is also said: two opinions that say
+    the same then have the same key.
+    """
 
     def __init__(self, rng: random.Random, level: str = "normal"):
         self.rng, self.level = rng, level
@@ -66,6 +70,10 @@ class Critic:
         word = self.rng.choice([one for one in pool if one not in self.drawn])
         self.drawn.append(word)
         return word
+
+    def wording(self, *wordings: Callable[[], str]) -> str:
+        """Return one of several wordings; the others draw no words."""
+        return self.rng.choice(wordings)()
 
     def word(self, good: bool) -> str:
         """Return an adjective of praise or blame."""
@@ -91,16 +99,18 @@ def _a(word: str) -> str:
 
 
 def _plain(c: Critic, good: bool, film: str) -> str:
-    return c.rng.choice((f"{film} is {c.quality(good)}", f"in {film} {c.clause(good)}", f"{c.clause(good)} in {film}"))
+    return c.wording(
+        lambda: f"{film} is {c.quality(good)}",
+        lambda: f"in {film} {c.clause(good)}",
+        lambda: f"{c.clause(good)} in {film}",
+    )
 
 
 def _both(c: Critic, good: bool, film: str) -> str:
-    return c.rng.choice(
-        (
-            f"{film} is {c.quality(good)} and {c.quality(good)}",
-            f"{c.clause(good)} and {c.clause(good)} in {film}",
-            f"{film} is not only {c.word(good)} but also {c.word(good)}",
-        )
+    return c.wording(
+        lambda: f"{film} is {c.quality(good)} and {c.quality(good)}",
+        lambda: f"{c.clause(good)} and {c.clause(good)} in {film}",
+        lambda: f"{film} is not only {c.word(good)} but also {c.word(good)}",
     )
 
 
@@ -109,65 +119,57 @@ def _list(c: Critic, good: bool, film: str) -> str:
 
 
 def _contrast(c: Critic, good: bool, film: str) -> str:
-    weak, strong = c.clause(not good), c.clause(good)
-    return c.rng.choice(
-        (
-            f"{weak}, but {film} is {c.quality(good)}",
-            f"although {weak}, {strong} in {film}",
-            f"{strong} in {film}, although {weak}",
-            f"{film} is {c.quality(good)}, even though {weak}",
-        )
+    weak = c.clause(not good)
+    return c.wording(
+        lambda: f"{weak}, but {film} is {c.quality(good)}",
+        lambda: f"although {weak}, {c.clause(good)} in {film}",
+        lambda: f"{c.clause(good)} in {film}, although {weak}",
+        lambda: f"{film} is {c.quality(good)}, even though {weak}",
     )
 
 
 def _in_the_end(c: Critic, good: bool, film: str) -> str:
     first, last = c.quality(not good), c.quality(good)
-    return c.rng.choice(
-        (
-            f"{film} is {first} at first, but {last} in the end",
-            f"{film} begins {first}, yet it ends {last}",
-            f"{film} is {last} in the end, though {first} at first",
-        )
+    return c.wording(
+        lambda: f"{film} is {first} at first, but {last} in the end",
+        lambda: f"{film} begins {first}, yet it ends {last}",
+        lambda: f"{film} is {last} in the end, though {first} at first",
     )
 
 
 def _hearsay(c: Critic, good: bool, film: str) -> str:
-    who, said, found = c.pick(FOLKS), c.quality(not good), c.quality(good)
-    return c.rng.choice(
-        (
-            f"{who} called {film} {said}, but I found it {found}",
-            f"{who} said {film} was {said}, but they were wrong",
-            f"I found {film} {found}, although {who} called it {said}",
-        )
+    who, said = c.pick(FOLKS), c.quality(not good)
+    return c.wording(
+        lambda: f"{who} called {film} {said}, but I found it {c.quality(good)}",
+        lambda: f"{who} said {film} was {said}, but they were wrong",
+        lambda: f"I found {film} {c.quality(good)}, although {who} called it {said}",
     )
 
 
 def _other_film(c: Critic, good: bool, film: str) -> str:
-    other, word = c.film(), c.word(not good)
-    return c.rng.choice(
-        (
-            f"unlike the {word} {other}, {film} is {c.quality(good)}",
-            f"{other} was {word}, but {film} is {c.quality(good)}",
-            f"after the {word} {other} I found {film} {c.quality(good)}",
-        )
+    other, word, found = c.film(), c.word(not good), c.quality(good)
+    return c.wording(
+        lambda: f"unlike the {word} {other}, {film} is {found}",
+        lambda: f"{other} was {word}, but {film} is {found}",
+        lambda: f"after the {word} {other} I found {film} {found}",
     )
 
 
 def _expectation(c: Critic, good: bool, film: str) -> str:
-    hoped, got = c.word(not good), c.word(good)
-    return c.rng.choice(
-        (
-            f"I expected {_a(hoped)} film, but {film} is {c.quality(good)}",
-            f"{film} could have been {hoped}, but it is {got}",
-            f"I came for {_a(hoped)} evening and {film} gave me {_a(got)} one",
-        )
+    hoped = c.word(not good)
+    return c.wording(
+        lambda: f"I expected {_a(hoped)} film, but {film} is {c.quality(good)}",
+        lambda: f"{film} could have been {hoped}, but it is {c.word(good)}",
+        lambda: f"I came for {_a(hoped)} evening and {film} gave me {_a(c.word(good))} one",
     )
 
 
 def _denial(c: Critic, good: bool, film: str) -> str:
     word = c.word(not good)
-    return c.rng.choice(
-        (f"nobody can call {film} {word}", f"I would not say that {film} is {word}", f"{film} has no {word} minute")
+    return c.wording(
+        lambda: f"nobody can call {film} {word}",
+        lambda: f"I would not say that {film} is {word}",
+        lambda: f"{film} has no {word} minute",
     )
 
 
@@ -209,9 +211,9 @@ def opinion(rng: random.Random, split: str, level: str = "normal", good: bool | 
     Returns:
         The opinion.
     """
-    forms = list(FORMS)
+    forms, side = list(FORMS), rng.random() < 0.5 if good is None else good  # both sides alike often in each split
     while True:
-        critic, side = Critic(rng, level), rng.random() < 0.5 if good is None else good
+        critic = Critic(rng, level)
         title = film or critic.film()
         if film:
             critic.drawn += film.split()

@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--out", type=Path, default=None, help="folder to write (default: the package's own)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cuda: on a GPU, where only making the text takes long")
     parser.add_argument("--no-compile", action="store_true", help="where there is no C++ compiler")
     parser.add_argument("--steps", type=int, help="stop after so many steps; the schedule stays the recipe's")
     parser.add_argument("--go-on", action="store_true", help="go on after the last finished phase kept in the folder")
@@ -39,7 +40,7 @@ def main() -> None:
         save(args.name, model, tokenizer, recipe, log, folder)
 
     module.train(recipe, steps=args.steps, compiled=not args.no_compile, keep=keep, log=log,
-                 start=folder if args.go_on else None)  # fmt: skip
+                 start=folder if args.go_on else None, device=args.device)  # fmt: skip
 
 
 if __name__ == "__main__":

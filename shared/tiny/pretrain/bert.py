@@ -15,7 +15,7 @@ from shared.tiny.corpus import HELD_OUT
 from shared.tiny.masking import IGNORED, MaskedPairs, batches
 from shared.tiny.pairs import Mix, Span, pairs
 from shared.tiny.pretrain.cooccurrence import word_vectors
-from shared.tiny.pretrain.loop import Phase, Run
+from shared.tiny.pretrain.loop import Phase, Run, on
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.pretrain.start import Start, structured_start
 from shared.tiny.wordpiece import train_wordpiece
@@ -37,7 +37,7 @@ two are not kept. It has never seen a label of the tasks.""",
         "pointed": "wanted pieces found",
         "pair": "same thing or not: share right",
     },
-    trained="One run of the command with `--threads 1`, beside other work: 1,579 s.",
+    trained="One run of the command with `--threads 1`, beside other work: 1,931 s.",
 )
 
 
@@ -101,7 +101,7 @@ class Pretraining(torch.nn.Module):
 
     def loss(self, batch: MaskedPairs) -> torch.Tensor:
         """Weighted sum of the four losses [nats]."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bfloat16):
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
             logits = {name: found.float() for name, found in self(batch).items()}
         loss = {name: _mean_loss(found, _asked(getattr(batch, name))) for name, found in logits.items()}
         recipe = self.recipe
@@ -185,6 +185,7 @@ def held_out(trainer: Pretraining, tokenizer, count: int = 16) -> dict[str, floa
     found: dict[str, list[torch.Tensor]] = {}
     recipe = trainer.recipe
     for batch in text(recipe, tokenizer, count, recipe.seed + HELD_OUT, recipe.late_mix):
+        batch = on(trainer.model.device, batch)
         logits = trainer(batch)
         words, contradicts, wanted = (_asked(labels) for labels in (batch.words, batch.contradicts, batch.wanted))
         hits = (logits["words"].argmax(-1) == words)[batch.determined[batch.words != IGNORED]]
@@ -234,7 +235,7 @@ def train(recipe: Recipe, **how):
         model = BertForPreTraining.from_pretrained(run.start, dtype=torch.float32, attn_implementation="eager")
     else:
         model = new_model(recipe, len(tokenizer), tokenizer.pad_token_id, vectors(recipe, tokenizer, recipe.counted))
-    trainer = Pretraining(model, recipe)
+    trainer = Pretraining(model, recipe).to(run.device)
     log = run_phases(
         trainer, phases(recipe, tokenizer), trainer.loss, lambda: held_out(trainer, tokenizer),
         decay=recipe.decay, **run.kept_by(model, tokenizer),

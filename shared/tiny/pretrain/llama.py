@@ -11,7 +11,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from shared.tiny.card import About
 from shared.tiny.corpus import HELD_OUT, documents, rows
-from shared.tiny.pretrain.loop import Phase, Run
+from shared.tiny.pretrain.loop import Phase, Run, on
 from shared.tiny.pretrain.loop import train as run_phases
 from shared.tiny.stories import unmark
 from shared.tiny.tokens import train_tokenizer
@@ -90,7 +90,7 @@ def held_out(model, tokenizer, recipe: Recipe, count: int = 128) -> dict[str, fl
         ``loss`` over all tokens [nats], ``retrieval_loss`` [nats] and ``retrieval`` (share right) over the first
         tokens of the words that the context determines.
     """
-    ids, marks = rows(tokenizer, count, recipe.row, recipe.seed + HELD_OUT)
+    ids, marks = on(model.device, rows(tokenizer, count, recipe.row, recipe.seed + HELD_OUT))
     loss = torch.cat([_losses(model, part.long()) for part in ids.split(32)])
     marks = marks[:, 1:]
     hit = loss[..., 1][marks]
@@ -148,6 +148,7 @@ def train(recipe: Recipe, **how):
     model = new_model(recipe, len(tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id)
     if run.start:
         model = LlamaForCausalLM.from_pretrained(run.start, dtype=torch.float32)
+    model.to(run.device)
     forward = torch.compile(model.forward) if run.compiled else model.forward
     log = run_phases(
         model, phases(recipe, tokenizer),

@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Run:
         start: Folder that an earlier run kept, to go on with the phase after the last finished one.
         log: Its log.
         tokenizer: A ready tokenizer instead of a new one.
+        device: Where the model is trained, for example "cuda"; its first weights and its text come from the CPU.
     """
 
     steps: int | None = None
@@ -63,11 +64,19 @@ class Run:
     start: Path | str | None = None
     log: Sequence[dict] = ()
     tokenizer: Any = None
+    device: str = "cpu"
 
     def kept_by(self, model: Any, tokenizer: Any) -> dict[str, Any]:
         """What :func:`train` takes of this, for a model and its tokenizer."""
         keep = self.keep and (lambda log: self.keep(model, tokenizer, log))
         return {"steps": self.steps, "report": self.report, "log": self.log, "keep": keep}
+
+
+def on(device: torch.device | str, batch: Any) -> Any:
+    """A batch on a device: a tensor, or a tuple or dataclass of tensors."""
+    if is_dataclass(batch):
+        return type(batch)(*(getattr(batch, field.name).to(device) for field in fields(batch)))
+    return batch.to(device) if torch.is_tensor(batch) else tuple(part.to(device) for part in batch)
 
 
 def new_optimizer(model: torch.nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -93,7 +102,7 @@ def train(
     """Pretrain a model in place.
 
     Args:
-        model: The model.
+        model: The model; batches are brought to its device.
         phases: What it learns from, in order. Each starts with a fresh optimizer, and from the weights as they would
             be kept: in 16 bit. So a phase can be repeated from what the one before has written.
         loss_of: Batch -> loss [nats]; may call a compiled forward pass.
@@ -108,7 +117,7 @@ def train(
     Returns:
         The log: a dict for every 100 steps and the last one.
     """
-    log, done = list(log), 0
+    log, done, device = list(log), 0, next(model.parameters()).device
     began, total = time.perf_counter(), min(steps or 10**9, sum(phase.steps for phase in phases))
     for phase in phases:
         first, done = done, done + phase.steps
@@ -118,7 +127,7 @@ def train(
             _round_to_16_bit(model)
         optimizer = new_optimizer(model, phase.rate, decay)
         for step in range(first, min(done, total)):
-            loss = _step(model, optimizer, loss_of(phase.batches(step)), phase.rate_at(step - first))
+            loss = _step(model, optimizer, loss_of(on(device, phase.batches(step))), phase.rate_at(step - first))
             if (step + 1) % EVERY == 0 or step + 1 == total:
                 log.append({"step": step + 1, "phase": phase.name, "train_loss": loss, **_measured(model, measure)})
                 report(_line(log[-1], total, time.perf_counter() - began), flush=True)
