@@ -21,7 +21,7 @@ THREADS := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} TOKENIZERS_PARALLELISM=false
 # So two processes of one thread each end sooner than one of two. A lab's notebooks stay together and in order.
 WORKERS ?= 2
 PYTEST  := HF_HUB_OFFLINE=1 PEFT_LABS_PROFILE=tiny OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} TOKENIZERS_PARALLELISM=false \
-  $(VENV)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+  $(VENV)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 .PHONY: help setup demo test test-unit test-slow test-gpu test-network lint format notebooks outputs clean
 

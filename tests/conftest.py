@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,24 +34,39 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The notebooks in lab order and what needs them, lab by lab, since these take longest; then the other tests.
-
-    With pytest-xdist a group stays in one process, in this order: a lab with the tests of what it has handed over, or
-    a file of tests, whose fixtures would be made twice otherwise.
-    """
+    """The notebooks in lab order and what needs them, lab by lab, since these take longest; then the other tests."""
     for item in items:
         if item.path.suffix == ".ipynb":
             item.add_marker("labs")
             item.add_marker(pytest.mark.timeout(LAB_TIMEOUT))
-        item.add_marker(pytest.mark.xdist_group(_lab(item) or item.path.name))
-    items.sort(key=lambda item: (not _lab(item), _lab(item), item.path.suffix != ".ipynb"))
+
+    def place(item: pytest.Item) -> tuple[bool, str, bool]:
+        lab = group_of(item.path) if item.get_closest_marker("labs") else ""
+        return not lab, lab, item.path.suffix != ".ipynb"
+
+    items.sort(key=place)
 
 
-def _lab(item: pytest.Item) -> str:
-    """The lab whose notebooks an item is, or needs; "" for the other tests."""
-    if item.path.suffix == ".ipynb":
-        return item.path.parent.name
-    return item.module.LAB if item.get_closest_marker("labs") else ""
+@cache
+def group_of(file: Path) -> str:
+    """What has to stay together: a lab's notebooks and the tests of what they hand over, or else a file's tests."""
+    if file.suffix == ".ipynb":
+        return file.parent.name
+    text = file.read_text(encoding="utf8")
+    lab = re.search(r'^LAB = "(.+)"', text, re.MULTILINE)
+    return lab[1] if lab and "pytest.mark.labs" in text else file.name
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give each group to one process, in order (xdist_group does nothing with pytest-xdist 3.8 and pytest 9.2)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(config.rootpath / nodeid.split("::")[0])
+
+    return ByGroup(config, log)
 
 
 @pytest.fixture(scope="session")
