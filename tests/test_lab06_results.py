@@ -18,7 +18,7 @@ def test_the_biases_beat_every_baseline_and_come_near_full_fine_tuning(run):
     bitfit = metrics["bitfit"]["accuracy"]
     assert {"majority class", "bag of words", "frozen base + best head"} == set(baseline)
     assert bitfit > max(*baseline.values(), metrics["head"]["accuracy"]) + 0.02
-    assert bitfit - 0.02 < metrics["full"]["accuracy"] < bitfit + 0.1
+    assert bitfit < metrics["full"]["accuracy"] < bitfit + 0.1
 
 
 def test_the_rate_of_full_fine_tuning_teaches_the_biases_nothing(run):
@@ -36,7 +36,8 @@ def test_key_biases_are_decoration_and_small_data_was_compared(run):
     bitfit, full = ({int(n): scores for n, scores in metrics["data"][name].items()} for name in ("BitFit", "full"))
     assert bitfit.keys() == full.keys() and len(bitfit) >= 4 and len(bitfit[min(bitfit)]) >= 2
     ahead = {n: sum(bitfit[n]) / len(bitfit[n]) - sum(full[n]) / len(full[n]) for n in bitfit}
-    assert ahead[min(ahead)] > ahead[max(ahead)] + 0.02, "few rows favour biases, many rows full fine-tuning"
+    assert ahead[min(ahead)] > 0 > ahead[max(ahead)], "few rows favour biases, many rows full fine-tuning"
+    assert ahead[min(ahead)] > ahead[max(ahead)] + 0.03
 
 
 def test_the_delta_is_exact_small_and_sealed(run):

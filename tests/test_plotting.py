@@ -7,6 +7,7 @@ import copy
 import io
 import subprocess
 import sys
+from itertools import combinations
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -162,3 +163,15 @@ def test_outside_a_notebook_nothing_is_shown(capsys):
 def test_importing_plotting_is_cheap():
     code = "import sys; from shared import plotting; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_names_in_a_pareto_plot_do_not_overlap():
+    """Three methods with about as many weights and the same score, the first within reach of a much smaller one."""
+    scores = {"head only": (258, 70.0), "m = 1": (5_642, 87.0), "lora": (16_642, 96.2), "pfeiffer": (17_218, 95.7)}
+    scores |= {"adapter": (36_482, 95.8), "m = 64": (135_170, 96.3), "calm": (135_170, 95.7), "full": (1_031_554, 95.8)}
+    figure = plotting.pareto({name: (count, [score]) for name, (count, score) in scores.items()}, "accuracy [%]")
+    figure.canvas.draw()
+    boxes = {one.get_text(): one.get_window_extent() for one in figure.axes[0].texts}
+    assert boxes.keys() == scores.keys()
+    for one, other in combinations(boxes, 2):
+        assert not boxes[one].overlaps(boxes[other]), (one, other)

@@ -28,6 +28,15 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     return front
 
 
+def _label_heights(counts: Mapping[str, float]) -> dict[str, int]:
+    """Name -> height of its label; names less than a factor of 3 apart get different ones, as long as there are any."""
+    heights: dict[str, int] = {}
+    for name in sorted(counts, key=counts.get):
+        taken = {height for other, height in heights.items() if counts[name] <= 3 * counts[other]}
+        heights[name] = next((height for height in LABELS if height not in taken), LABELS[0])
+    return heights
+
+
 def pareto(
     points: Mapping[str, tuple[float, Sequence[float]]],
     ylabel: str,
@@ -43,16 +52,14 @@ def pareto(
         references: Name -> score, drawn as horizontal lines (the majority class, for example).
     """
     means = {name: (count, statistics.fmean(scores)) for name, (count, scores) in points.items()}
-    order = sorted(means, key=lambda name: means[name][0])
+    heights = _label_heights({name: count for name, (count, _) in means.items()})
     with style():
         figure, (axes,) = new_figure(4.2)
         for i, (name, (count, scores)) in enumerate(points.items()):
             spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
             axes.errorbar(count, means[name][1], yerr=spread or None, fmt=MARKERS[i % 7], color=COLOURS[i % 7],
                           capsize=3)  # fmt: skip
-            near = [one for one in order[: order.index(name)] if count <= 3 * means[one][0]]
-            shift = (6, LABELS[len(near) % len(LABELS)])
-            axes.annotate(name, (count, means[name][1]), shift, textcoords="offset points", fontsize=9)
+            axes.annotate(name, (count, means[name][1]), (6, heights[name]), textcoords="offset points", fontsize=9)
         front = pareto_front(means)
         axes.plot(*zip(*(means[name] for name in front), strict=True), color="grey", linestyle="--", linewidth=1,
                   zorder=1, label="not beaten")  # fmt: skip
