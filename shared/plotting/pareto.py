@@ -28,13 +28,28 @@ def pareto_front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     return front
 
 
-def _label_heights(counts: Mapping[str, float]) -> dict[str, int]:
-    """Name -> height of its label; names less than a factor of 3 apart get different ones, as long as there are any."""
+def _label_heights(points: Mapping[str, tuple[float, float]]) -> dict[str, int]:
+    """Name -> height of its label; among neighbours the better one has the higher label.
+
+    A group of more neighbours than there are heights uses some twice.
+    """
     heights: dict[str, int] = {}
-    for name in sorted(counts, key=counts.get):
-        taken = {height for other, height in heights.items() if counts[name] <= 3 * counts[other]}
-        heights[name] = next((height for height in LABELS if height not in taken), LABELS[0])
+    for group in _neighbours(points):
+        free = sorted(LABELS[: len(group)])
+        for at, name in enumerate(sorted(group, key=lambda name: points[name][1])):
+            heights[name] = free[at % len(free)]
     return heights
+
+
+def _neighbours(points: Mapping[str, tuple[float, float]]) -> list[list[str]]:
+    """The names in groups whose labels would overlap: less than a factor of 3 and an eighth of all heights apart."""
+    scores = [score for _, score in points.values()]
+    reach = (max(scores) - min(scores)) / 8
+    groups: list[list[str]] = []
+    for name, (count, score) in sorted(points.items(), key=lambda item: item[1]):
+        near = [g for g in groups if any(count <= 3 * points[o][0] and abs(score - points[o][1]) <= reach for o in g)]
+        groups = [g for g in groups if g not in near] + [[*(o for g in near for o in g), name]]
+    return groups
 
 
 def pareto(
@@ -52,7 +67,7 @@ def pareto(
         references: Name -> score, drawn as horizontal lines (the majority class, for example).
     """
     means = {name: (count, statistics.fmean(scores)) for name, (count, scores) in points.items()}
-    heights = _label_heights({name: count for name, (count, _) in means.items()})
+    heights = _label_heights(means)
     with style():
         figure, (axes,) = new_figure(4.2)
         for i, (name, (count, scores)) in enumerate(points.items()):
