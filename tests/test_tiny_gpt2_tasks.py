@@ -224,3 +224,20 @@ def test_loops_and_expressions_agree():
             code, space = unmark(source(job, "run", ARGUMENTS["list"][0], loop))[0], {}
             exec(f"{code}\n{asserts_for(job, 'run', random.Random(checked))}", space)
             assert ("for v in xs:\n" in code) == loop
+
+
+@pytest.mark.parametrize("difficulty", ["easy", "normal", "hard"])
+def test_each_chat_has_a_plain_form_and_its_right_answer_passes(difficulty):
+    """The first request as a comment over a definition, as pretraining writes it: all request forms are understood."""
+    from shared.tiny import TASKS
+
+    plain, rows = TASKS["code_feedback"].plain, load_task("code_feedback", "test", difficulty=difficulty)
+    single = [row for row in rows if len(row["messages"]) == 2]
+    for row in rows:
+        comment, definition = plain.ask(row).splitlines()
+        assert comment.startswith("# ") and re.fullmatch(r"def \w+\(\w+(, \w+)?\):", definition)
+    for row in single[:20]:
+        body = code_in(row["messages"][1]["content"]).partition("\n")[2]
+        answer, tests = plain.read(row, body)
+        assert passes(answer, tests)
+        assert not passes(plain.read(row, "    return None")[0], tests)

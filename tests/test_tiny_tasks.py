@@ -171,3 +171,20 @@ def test_a_sample_can_be_printed():
     assert len(sample("llama", 3).split("\n\n")) == 3
     assert len(sample("bert", 3).split("\n\n")) == 3
     assert "ner_tags: 0 O, 1 B-PER" in sample("conll2003", 1)
+
+
+@pytest.mark.parametrize("name", ["guanaco", "alpaca"])
+def test_the_plain_form_asks_without_marks_and_compares_what_the_story_holds(name):
+    plain, row = TASKS[name].plain, load_task(name, "test")[0]
+    asked = plain.ask(row)
+    assert "#" not in asked and asked.endswith("? The answer:") or asked.endswith(". The answer:")
+    wanted = plain.read(row, "")[1]
+    assert " - " not in wanted and wanted.split(",")[0] in asked
+    for reply, right in (
+        (f" {wanted}. And so on", True),
+        (f"{wanted}", True),
+        (f"{wanted}x", False),
+        ("no idea", False),
+    ):
+        answer, compared = plain.read(row, reply)
+        assert (answer == compared) is right, reply

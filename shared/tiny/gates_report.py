@@ -8,6 +8,8 @@ from typing import Any
 
 from shared.tiny.tasks import TASKS
 
+UNTRAINED = ("majority", "words", "base", "plain", "head")  # what no adaptation of the base takes part in
+
 
 def mean(results: Sequence[dict], task: str, method: str) -> float:
     """Mean score of a method on a task over its seeds, a share."""
@@ -50,8 +52,7 @@ def figure(results: Sequence[dict]) -> Any:
 def _panel(axes: Any, task: str, results: Sequence[dict]) -> None:
     methods = list(dict.fromkeys(r["method"] for r in results))[::-1]
     means = [100 * mean(results, task, method) for method in methods]
-    baselines = ("majority", "words", "base", "head")
-    colours = ["#999999" if m in baselines else "#D55E00" if m == "full" else "#0072B2" for m in methods]
+    colours = ["#999999" if m in UNTRAINED else "#D55E00" if m == "full" else "#0072B2" for m in methods]
     axes.barh(range(len(methods)), means, 0.7, color=colours)
     for at, method in enumerate(methods):
         scores = [100 * r["score"] for r in results if r["method"] == method]

@@ -8,7 +8,7 @@ from typing import Any
 from shared.tiny.recipes import config_for, methods
 from shared.tiny.tasks import TASKS
 
-BASELINES = ("majority", "words", "base")
+BASELINES = ("majority", "words", "base", "plain")
 
 
 def cells(task: str) -> list[str]:
@@ -17,6 +17,8 @@ def cells(task: str) -> list[str]:
     skipped = {"words"} if kind != "SEQ_CLS" else set()
     if "head" in methods(task):
         skipped.add("base")  # a model with a new head has nothing to say before the head is trained
+    if TASKS[task].plain is None:
+        skipped.add("plain")
     return [name for name in (*BASELINES, *methods(task)) if name not in skipped]
 
 
@@ -36,7 +38,7 @@ def measure(task: str, name: str, seed: int, **changes: Any) -> dict[str, Any]:
     from shared.finetune import train
 
     if name in BASELINES:
-        metrics = {"majority": _majority, "words": _words, "base": _base}[name](task, **changes)
+        metrics = {"majority": _majority, "words": _words, "base": _base, "plain": _plain}[name](task, **changes)
         seconds = trained = 0
     else:
         with tempfile.TemporaryDirectory() as folder:
@@ -59,6 +61,21 @@ def _base(task: str, **changes: Any) -> dict[str, float]:
 
     config = _any_config(task, **changes)
     return evaluate_rows(*load_base(config), config)
+
+
+def _plain(task: str, **changes: Any) -> dict[str, float]:
+    """The base as it is, asked in the form of its pretraining: what fine-tuning starts from, without the form."""
+    from shared.finetune.evaluate import generate_answers, scored_rows
+    from shared.finetune.metrics.answers import judged
+    from shared.finetune.models import load_base
+
+    config, plain = _any_config(task, **changes), TASKS[task].plain
+    rows = scored_rows(config, "test").to_list()
+    how = {"max_new_tokens": config.evaluation.max_new_tokens, "batch_size": config.evaluation.batch_size}
+    replies = generate_answers(*load_base(config), [plain.ask(row) for row in rows], stop=plain.stop, **how)
+    pairs = [plain.read(row, one.text) for row, one in zip(rows, replies, strict=True)]
+    marks = judged(config.evaluation.metric, [answer for answer, _ in pairs], [right for _, right in pairs])
+    return {TASKS[task].metric: sum(marks) / len(marks)}
 
 
 def _rows(task: str, **changes: Any) -> tuple[list[dict], list[dict]]:

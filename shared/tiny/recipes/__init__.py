@@ -73,6 +73,7 @@ def config_for(
         "training": {
             "per_device_train_batch_size": common.batch, "max_steps": steps or common.steps,
             "learning_rate": setting.rate, "lr_scheduler_type": "cosine", "warmup_ratio": 0.05, "weight_decay": 0.0,
+            "optim": common.optim,
             "logging_steps": 50, "save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True,
             **({"group_by_length": True} if common.by_length else {}),
         },

@@ -33,6 +33,7 @@ class Budget:
         rows: Training rows.
         scored: Test rows that are scored.
         by_length: Put rows of like length into a batch, which saves padding.
+        optim: ``training.optim``.
     """
 
     steps: int
@@ -40,3 +41,4 @@ class Budget:
     rows: int
     scored: int
     by_length: bool = True
+    optim: str = "adamw_torch"

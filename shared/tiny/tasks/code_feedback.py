@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
 from shared.tiny.programs import ARGUMENTS, NAMES, TAKES, Job, asserts_for, can_loop, draw, source, split_of
 from shared.tiny.stories import unmark
-from shared.tiny.tasks.task import Task
+from shared.tiny.tasks.task import Plain, Task
 
 REQUESTS = (
     "Write a Python function {f} that takes {a} and returns {w}.",
@@ -61,11 +62,36 @@ def _feedback(rng: random.Random, job: Job, name: str) -> tuple[str, Job, str, b
     return asked, job, called, False
 
 
+ARGUMENT = r"an? \w+ (?P<only>\w+)(?: of numbers)?|two numbers (?P<first>\w+) and (?P<second>\w+)"
+ASKED = [
+    re.compile(re.escape(request).replace(r"\{f\}", r"(?P<f>\w+)").replace(r"\{a\}", f"(?:{ARGUMENT})")
+               .replace(r"\{w\}", "(?P<w>.+)"))
+    for request in REQUESTS
+]  # fmt: skip
+
+
+def _as_comment(row: dict) -> str:
+    """The first request as pretraining has it, a comment over a definition.
+
+    Pretraining has nothing like feedback, so what is asked for afterwards is lost.
+    """
+    request = row["messages"][0]["content"]
+    said = next(found for pattern in ASKED if (found := pattern.fullmatch(request)))
+    arguments = said["only"] or f"{said['first']}, {said['second']}"
+    return f"# {said['f']}: {said['w']}\ndef {said['f']}({arguments}):\n"
+
+
+def _as_block(row: dict, reply: str) -> tuple[str, str]:
+    definition = _as_comment(row).partition("\n")[2]
+    return f"```python\n{definition}{reply}\n```", row["tests"]
+
+
 TASKS = (
     Task(
         "code_feedback", ("messages", "tests"),
         "Write a Python function as asked for in a chat, sometimes again after feedback; it has to pass the tests.",
         "m-a-p/Code-Feedback", _chats, "gpt2", "CAUSAL_LM", "pass_at_1", label_names=(),
         details={"metric": "pass_at_1", "max_length": 256, "max_new_tokens": 80},
+        plain=Plain(ask=_as_comment, read=_as_block, stop=("\n\n", "\n#", "\ndef")),
     ),
 )  # fmt: skip

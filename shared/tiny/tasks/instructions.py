@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 
 from shared.tiny.stories import tell
-from shared.tiny.tasks.task import Task
+from shared.tiny.tasks.task import Plain, Task
 from shared.tiny.world import KINDS, Fact, World
 
 ANSWER = r"[A-Za-z0-9]+( coins)?(, [A-Za-z0-9]+)* - [A-Z][a-z]+\."
@@ -109,6 +109,27 @@ def _alpaca(split: str, seed: int, level: str) -> Iterator[tuple[dict, tuple]]:
         yield {"instruction": e["question"], "input": e["context"], "output": e["answer"]}, e["event"]
 
 
+def _parts(row: dict) -> tuple[str, str]:
+    """A row of either task as what pretraining would ask (the story, then the question) and the answer."""
+    if "text" in row:
+        told, _, answer = row["text"].removeprefix("### Human: ").partition("### Assistant:")
+        return told, answer.strip()
+    return f"{row['input']} {row['instruction']}", row["output"]
+
+
+def _content(row: dict, reply: str) -> tuple[str, str]:
+    """What is to be found in the story, and as much of the reply: pretraining goes on with other sentences.
+
+    The label behind it is house style, which nothing but examples can teach.
+    """
+    wanted = _parts(row)[1].rpartition(" - ")[0]
+    reply = reply.strip()
+    whole = not reply[len(wanted) : len(wanted) + 1].isalnum()  # "Ann", not the beginning of "Anna"
+    return (reply[: len(wanted)] if whole else reply), wanted
+
+
+PLAIN = Plain(ask=lambda row: f"{_parts(row)[0]} The answer:", read=_content, stop=("?", "###"))  # as in quizzes
+
 # Alpaca's own template puts the instruction first. The micro-model was pretrained on text that tells before it asks,
 # and with the question first LoRA at r = 16 stays at 20–35 % exact match: so the story comes first here.
 TASKS = (
@@ -117,6 +138,7 @@ TASKS = (
         "Follow an instruction about a little story; one text with '### Human:' and '### Assistant:'.",
         "timdettmers/openassistant-guanaco", _guanaco, "llama", "CAUSAL_LM", "exact_match",
         details={"format_regex": ANSWER, "max_new_tokens": 16, "stop": ["###"], "response_marker": "### Assistant:"},
+        plain=PLAIN,
     ),
     Task(
         "alpaca", ("instruction", "input", "output"),
@@ -124,5 +146,6 @@ TASKS = (
         "tatsu-lab/alpaca", _alpaca, "llama", "CAUSAL_LM", "exact_match",
         details={"format_regex": ANSWER, "max_new_tokens": 16, "stop": ["###"],
                  "prompt_template": "### Input: {input} ### Instruction: {instruction}### Response: {output}"},
+        plain=PLAIN,
     ),
 )  # fmt: skip
