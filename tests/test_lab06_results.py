@@ -34,7 +34,7 @@ def test_key_biases_are_decoration_and_small_data_was_compared(run):
     key = metrics["kinds"]["attention.self.key"]
     assert key["largest gradient"] < 1e-6 and key["put back"] == pytest.approx(100 * metrics["bitfit"]["accuracy"])
     bitfit, full = ({int(n): scores for n, scores in metrics["data"][name].items()} for name in ("BitFit", "full"))
-    assert bitfit.keys() == full.keys() and len(bitfit) >= 4 and len(bitfit[min(bitfit)]) >= 2
+    assert bitfit.keys() == full.keys() and len(bitfit) >= 3 and len(bitfit[min(bitfit)]) >= 2
     ahead = {n: sum(bitfit[n]) / len(bitfit[n]) - sum(full[n]) / len(full[n]) for n in bitfit}
     assert ahead[min(ahead)] > 0 > ahead[max(ahead)], "few rows favour biases, many rows full fine-tuning"
     assert ahead[min(ahead)] > ahead[max(ahead)] + 0.03
