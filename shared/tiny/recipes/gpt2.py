@@ -29,7 +29,7 @@ from dataclasses import replace
 
 from shared.tiny.recipes.setting import Budget, Setting
 
-# What a run of about 15 s on two cores allows. Not by_length where sums or programs are written: rows of one length
+# What some 15 to 20 s on two cores allow. Not by_length where sums or programs are written: rows of one length
 # have as many steps of reckoning, so each batch would pull in another direction.
 WRITTEN = Budget(steps=150, batch=13, rows=1_950, scored=200, by_length=False, optim="adamw_torch_fused")
 BUDGET = replace(WRITTEN, batch=10, rows=1_500)  # gsm8k: its answers are the longest
