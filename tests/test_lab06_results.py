@@ -4,6 +4,9 @@ import pytest
 from handed_over import assert_the_yaml_twin_agrees
 from safetensors import safe_open
 
+from shared.finetune.config import load_config
+from shared.paths import lab_folder
+
 LAB = "Lab-06-BitFit"
 pytestmark = pytest.mark.labs
 
@@ -29,12 +32,19 @@ def test_the_rate_of_full_fine_tuning_teaches_the_biases_nothing(run):
     assert rates[min(rates)]["mean change"] < 1e-3
 
 
+def _sizes() -> set[int]:
+    """Every size that the configuration asks for: the sweep's, the rows of a short run, and those of the training."""
+    config = load_config(lab_folder(LAB) / "configs" / "tiny.yaml")
+    short = config.lab.sweep_steps * config.training.per_device_train_batch_size
+    return {*config.lab.sweeps["dataset.max_train_rows"], short, config.dataset.max_train_rows}
+
+
 def test_key_biases_are_decoration_and_small_data_was_compared(run):
     metrics = run.read("02-Train").json("metrics.json")
     key = metrics["kinds"]["attention.self.key"]
     assert key["largest gradient"] < 1e-6 and key["put back"] == pytest.approx(100 * metrics["bitfit"]["accuracy"])
     bitfit, full = ({int(n): scores for n, scores in metrics["data"][name].items()} for name in ("BitFit", "full"))
-    assert bitfit.keys() == full.keys() and len(bitfit) >= 3 and len(bitfit[min(bitfit)]) >= 2
+    assert bitfit.keys() == full.keys() == _sizes() and len(bitfit[min(bitfit)]) >= 2
     ahead = {n: sum(bitfit[n]) / len(bitfit[n]) - sum(full[n]) / len(full[n]) for n in bitfit}
     assert ahead[min(ahead)] > 0 > ahead[max(ahead)], "few rows favour biases, many rows full fine-tuning"
     assert ahead[min(ahead)] > ahead[max(ahead)] + 0.03
