@@ -37,7 +37,7 @@ setup:  ## make .venv from requirements.lock and install this package editable (
 	fi; \
 	if [ -z "$$python" ]; then \
 	  echo "set-up stopped: no Python 3.11 or newer on your path" >&2; \
-	  echo "  cure: install one, or name it: make PYTHON=/where/it/is/python3.11 demo" >&2; \
+	  echo "  fix: install one, or name it: make PYTHON=/where/it/is/python3.11 demo" >&2; \
 	  exit 1; \
 	fi; \
 	"$$python" -I .ci/set_up.py $(TORCH)
@@ -64,7 +64,7 @@ test-network: setup  ## the tests that fetch models or data
 lint: setup  ## ruff, over the notebooks too
 	@echo "lint: ruff over Python files and notebooks"
 	@$(VENV)/python -m ruff check --quiet .
-	@$(VENV)/python -m ruff format --check --quiet . || { $(VENV)/python -m ruff format --check .; echo "  cure: make format"; exit 1; }
+	@$(VENV)/python -m ruff format --check --quiet . || { $(VENV)/python -m ruff format --check .; echo "  fix: make format"; exit 1; }
 
 format: setup  ## let ruff sort imports and format Python files and notebooks
 	@$(VENV)/python -m ruff check --quiet --fix .

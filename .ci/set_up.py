@@ -48,8 +48,8 @@ def pinned(package):
         return next(line.split(";")[0].strip() for line in file if line.startswith(package + "=="))
 
 
-def fail(what, cure):
-    sys.exit("\nset-up stopped: " + what + "\n  cure: " + cure)
+def fail(what, fix):
+    sys.exit("\nset-up stopped: " + what + "\n  fix: " + fix)
 
 
 def run(title, command, packages=0):
@@ -84,8 +84,8 @@ def run(title, command, packages=0):
     if process.wait() != 0:
         with open(LOG, encoding="utf8") as log:
             print("\n" + "".join(log.readlines()[-15:]))
-        cure = "read .venv/set-up.log (a network or a full disk?), then run the same command again"
-        fail(f"'{title}' failed (exit code {process.returncode})", cure)
+        fix = "read .venv/set-up.log (a network or a full disk?), then run the same command again"
+        fail(f"'{title}' failed (exit code {process.returncode})", fix)
     done = f"done in {int(time.time() - began)} s"
     print(f"\r\033[K  {title}: {done}" if terminal else f"    {done}", flush=True)
 
@@ -104,8 +104,8 @@ def create():
     try:
         venv.create(VENV, with_pip=True, clear=True, symlinks=os.name != "nt", prompt="peft-labs")
     except subprocess.CalledProcessError:
-        cure = "install the package python3-venv (Debian, Ubuntu) or another Python 3.11+"
-        fail("this Python cannot give a virtual environment its pip", cure)
+        fix = "install the package python3-venv (Debian, Ubuntu) or another Python 3.11+"
+        fail("this Python cannot give a virtual environment its pip", fix)
 
 
 def install(torch):

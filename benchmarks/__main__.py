@@ -9,7 +9,7 @@ import typer
 
 from benchmarks import inference, limits, merge, sft
 from benchmarks import table as tables
-from shared.finetune.files import write_json
+from shared.files import write_json
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 Repeats = Annotated[int, typer.Option(help="runs of each contestant, interleaved")]

@@ -10,7 +10,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from shared.fetch import fetch
-from shared.finetune.files import new_folder
+from shared.files import new_folder
 
 SMOLLM2, REUTERS = "smollm2-135m-instruct", "reuters-r8"
 LLAMA_20M = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 9, "num_attention_heads": 4}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import median, spread
-from shared.finetune.files import write_text
+from shared.files import write_text
 
 HERE = Path(__file__).parent
 RESULTS, README = HERE / "results", HERE / "README.md"

@@ -13,13 +13,14 @@ from pathlib import Path
 from shared.errors import PeftLabsError
 from shared.finetune.config import load_config
 from shared.finetune.data import load_rows
-from shared.finetune.evaluate import evaluate_rows, scores_text
+from shared.finetune.evaluation import evaluate_rows, scores_text
 from shared.finetune.merge_adapter import merge
 from shared.finetune.models import load_tuned
-from shared.finetune.places import place_for
-from shared.finetune.train import run, save
+from shared.finetune.training.output_paths import place_for
+from shared.finetune.training.saving import save
+from shared.finetune.training.training_run import run
+from shared.library_notices import hide_library_notices
 from shared.paths import repo_root
-from shared.quiet import quiet
 
 TWIN = repo_root() / "shared/finetune/configs/tiny/glue_mrpc.yaml"
 SEED = 0
@@ -31,9 +32,9 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="a .yaml file and key=value words")
     words = parser.parse_args().words
     file = Path(words.pop(0)) if words and words[0].endswith(".yaml") else TWIN
-    quiet()
+    hide_library_notices()
 
-    config = load_config(file, words)  # every fault at once, with file, line and cure
+    config = load_config(file, words)  # every problem at once, with file, line and fix
     print(f"1. train: {config.peft.method} on {config.model.name_or_path}, {config.dataset.name}")
     place = place_for(file, config)
     key = place.key(config, SEED)

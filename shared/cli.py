@@ -27,7 +27,7 @@ MODULES = {
     "evaluate": ("shared.finetune.evaluate", "Score an adapter or a model on a split."),
     "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base and prove it."),
     "compare": ("shared.finetune.compare", "Train every method on one task with one budget; table, plot, JSON."),
-    "validate-config": ("shared.finetune.validate_config", "List every fault of a configuration at once."),
+    "validate-config": ("shared.finetune.validate_config", "List every problem of a configuration at once."),
 }
 
 Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; all where none is given.")]
@@ -68,17 +68,19 @@ def run_labs(
 @app.command()
 def outputs(
     labs: Labs = None,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; list every fault of the notebooks.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; list every problem of the notebooks.")
+    ] = False,
 ) -> None:
     """Execute notebooks on the tiny profile and store their outputs in place, or check what is stored."""
     from shared import notebooks
 
     if not check:
         return notebooks.refresh_outputs(labs or ())
-    faults = notebooks.faults_of_labs(labs or ())
-    for fault in faults:
-        typer.echo(str(fault))
-    raise typer.Exit(1 if faults else 0)
+    problems = notebooks.problems_of_labs(labs or ())
+    for problem in problems:
+        typer.echo(str(problem))
+    raise typer.Exit(1 if problems else 0)
 
 
 def _forward(verb: str, module: str, text: str) -> None:
@@ -97,7 +99,7 @@ for _verb, (_module, _text) in MODULES.items():
 
 
 def main() -> None:
-    """Run the command; a fault of the user's is told with its cure, without a traceback."""
+    """Run the command; a problem of the user's is told with its fix, without a traceback."""
     try:
         app()
     except PeftLabsError as error:

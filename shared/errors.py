@@ -1,19 +1,19 @@
-"""Errors that say what is wrong and how to cure it."""
+"""Errors that say what is wrong and how to fix it."""
 
 from __future__ import annotations
 
 
 class PeftLabsError(Exception):
-    """The base of all errors that a user can cure.
+    """The base of all errors that a user can fix.
 
     Args:
         message: What is wrong, naming the file, key or notebook.
-        cure: What to do about it.
+        fix: What to do about it.
     """
 
-    def __init__(self, message: str, cure: str = ""):
-        self.message, self.cure = message, cure
-        super().__init__(message + (f"\n  cure: {cure}" if cure else ""))
+    def __init__(self, message: str, fix: str = ""):
+        self.message, self.fix = message, fix
+        super().__init__(message + (f"\n  fix: {fix}" if fix else ""))
 
 
 class RunError(PeftLabsError):
@@ -33,15 +33,15 @@ class ModelError(PeftLabsError):
 
 
 class ConfigError(PeftLabsError):
-    """A configuration has faults; all of them are listed.
+    """A configuration has problems; all of them are listed.
 
     Args:
         message: What was read.
-        faults: Every fault found, each printable.
-        cure: What to do about them.
+        problems: Every problem found, each printable.
+        fix: What to do about them.
     """
 
-    def __init__(self, message: str, faults: tuple = (), cure: str = ""):
-        self.faults = tuple(faults)
-        listed = "".join(f"\n  - {fault}" for fault in self.faults)
-        super().__init__(message + listed, cure)
+    def __init__(self, message: str, problems: tuple = (), fix: str = ""):
+        self.problems = tuple(problems)
+        listed = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(message + listed, fix)

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from shared import fetch_build
 from shared.errors import DataError, PeftLabsError
-from shared.finetune.files import new_folder, write_json
+from shared.files import new_folder, write_json
 from shared.paths import cache_root
 
 MARK = "fetched.json"  # written last: a folder without it is not whole
@@ -113,23 +113,23 @@ def fetched(name: str) -> Path:
         The folder in the user's cache.
 
     Raises:
-        DataError: If there is no such source, or it was not fetched or is damaged; with the command that cures it.
+        DataError: If there is no such source, or it was not fetched or is damaged; with the command that fixes it.
     """
     source, folder = _known(name), _folder(name)
-    cure = f"run: peft-labs fetch-models {name}"
+    fix = f"run: peft-labs fetch-models {name}"
     if not (folder / MARK).is_file():
-        raise DataError(f"{name} has not been fetched to this machine ({source.megabytes[0]} MB to download)", cure)
+        raise DataError(f"{name} has not been fetched to this machine ({source.megabytes[0]} MB to download)", fix)
     try:
         mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
         files, sha256 = mark["files"], mark["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / MARK} is damaged", cure) from error
+        raise DataError(f"{folder / MARK} is damaged", fix) from error
     if sha256 != source.sha256:
-        raise DataError(f"{folder} was made from another version of {source.package}", cure)
+        raise DataError(f"{folder} was made from another version of {source.package}", fix)
     for file, size in files.items():
         path = folder / file
         if not path.is_file() or path.stat().st_size != size:
-            raise DataError(f"{path} is missing or damaged ({size} bytes expected)", cure)
+            raise DataError(f"{path} is missing or damaged ({size} bytes expected)", fix)
     return folder
 
 
@@ -242,7 +242,7 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs fetch-models``: obtain real models and data for the laptop profile.
 
     Returns:
-        0, or 1 after an error that is printed with its cure.
+        0, or 1 after an error that is printed with its fix.
     """
     parser = argparse.ArgumentParser(prog="peft-labs fetch-models", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=f"what to fetch (default: all): {', '.join(SOURCES)}")

@@ -37,7 +37,7 @@ class Row:
         value: What was found or chosen.
         reason: Why, or what is needed.
         ok: True: as needed; None: worth knowing; False: the lab cannot run like this.
-        cure: What to do where ``ok`` is False or None.
+        fix: What to do where ``ok`` is False or None.
         private: Tells machines apart, so it is left out of notebooks.
     """
 
@@ -45,7 +45,7 @@ class Row:
     value: str
     reason: str = ""
     ok: bool | None = True
-    cure: str = ""
+    fix: str = ""
     private: bool = False
 
     @property
@@ -85,13 +85,13 @@ class Preflight:
         """Return the report itself, or stop.
 
         Raises:
-            HardwareError: Listing everything that is missing, each with its cure.
+            HardwareError: Listing everything that is missing, each with its fix.
         """
         stops = [row for row in self.rows if row.ok is False]
         if stops:
             listed = "".join(f"\n  - {row.topic}: {row.value}; {row.reason}" for row in stops)
-            cures = list(dict.fromkeys(row.cure for row in stops if row.cure))
-            raise HardwareError(f"{self.title}: this machine cannot do it{listed}", cure="; or ".join(cures))
+            fixes = list(dict.fromkeys(row.fix for row in stops if row.fix))
+            raise HardwareError(f"{self.title}: this machine cannot do it{listed}", fix="; or ".join(fixes))
         return self
 
     def record(self) -> dict[str, Any]:
@@ -115,8 +115,8 @@ class Preflight:
             table.add_column(heading, overflow="fold")
         for row in self.rows:
             if private or not row.private:
-                cure = f"\n-> {row.cure}" if row.cure and row.ok is not True else ""
-                table.add_row(row.sign, row.topic, row.value, row.reason + cure)
+                fix = f"\n-> {row.fix}" if row.fix and row.ok is not True else ""
+                table.add_row(row.sign, row.topic, row.value, row.reason + fix)
         buffer = io.StringIO()
         console = Console(file=buffer, width=width, color_system=None, highlight=False, markup=False)
         console.print(table)
@@ -136,12 +136,12 @@ class Preflight:
 
 def _html_row(row: Row) -> str:
     colour = {"ok": "#00704F", "note": "#8A5A00", "stop": "#B34700"}[row.sign]
-    cure = f"<br><em>{html.escape(row.cure)}</em>" if row.cure and row.ok is not True else ""
+    fix = f"<br><em>{html.escape(row.fix)}</em>" if row.fix and row.ok is not True else ""
     return (
         f'<tr><td><strong style="color:{colour}">{row.sign}</strong></td>'
         f'<th scope="row" style="{LEFT}">{html.escape(row.topic)}</th>'
         f'<td style="{LEFT}">{html.escape(row.value)}</td>'
-        f'<td style="{LEFT}">{html.escape(row.reason)}{cure}</td></tr>'
+        f'<td style="{LEFT}">{html.escape(row.reason)}{fix}</td></tr>'
     )
 
 
@@ -197,8 +197,8 @@ def _dtype_row(dtype: Choice, lab: Lab | None) -> Row:
         return Row("number format", str(dtype.value), dtype.reason)
     reason = f"as configured; chosen for this device it would be {dtype.value}: {dtype.reason}"
     if wanted == "bfloat16" and dtype.value == "float16":  # a GPU before Ampere
-        cure = "set model.dtype (and bnb_4bit_compute_dtype) to float16, and training.fp16 instead of training.bf16"
-        return Row("number format", wanted, reason, ok=None, cure=cure)
+        fix = "set model.dtype (and bnb_4bit_compute_dtype) to float16, and training.fp16 instead of training.bf16"
+        return Row("number format", wanted, reason, ok=None, fix=fix)
     return Row("number format", wanted, reason)
 
 
@@ -221,7 +221,7 @@ def _fetched_row(topic: str, name: str) -> Row:
     try:
         fetched(name.removeprefix("fetched:"))
     except DataError as error:
-        return Row(topic, name, error.message, ok=False, cure=error.cure)
+        return Row(topic, name, error.message, ok=False, fix=error.fix)
     return Row(topic, name, "fetched before; nothing is downloaded")
 
 
@@ -244,8 +244,8 @@ def _gated_row(model: str, text: str) -> Row:
         return Row("gated model", model, "gated, but it is in the cache already")
     text = "its owners grant access on request; "
     if get_token():
-        return Row("gated model", model, text + "a Hub login is stored", ok=None, cure=wording)
-    return Row("gated model", model, text + "no Hub login is stored", ok=False, cure=wording)
+        return Row("gated model", model, text + "a Hub login is stored", ok=None, fix=wording)
+    return Row("gated model", model, text + "no Hub login is stored", ok=False, fix=wording)
 
 
 def _other_profile() -> str:
@@ -259,13 +259,13 @@ def _gpu_rows(need: Any) -> list[Row]:
         if not wanted:
             return []
         reason = f"this profile needs an NVIDIA GPU with at least {wanted:g} GB"
-        return [Row("GPU", "none that torch can use", reason, ok=False, cure=_other_profile())]
+        return [Row("GPU", "none that torch can use", reason, ok=False, fix=_other_profile())]
     capability = ".".join(map(str, card.capability or ()))
     rows = [Row("GPU", card.name, f"compute capability {capability}, bfloat16: {'yes' if card.bf16 else 'no'}")]
     enough = card.free >= wanted
     reason = f"needs {wanted:g} GB" if wanted else "no GPU is needed"
-    cure = "" if enough else f"end other programs on the GPU, or {_other_profile()}"
-    return [*rows, Row("GPU memory", _coarse(card.free, "free", wanted), reason, ok=enough, cure=cure)]
+    fix = "" if enough else f"end other programs on the GPU, or {_other_profile()}"
+    return [*rows, Row("GPU memory", _coarse(card.free, "free", wanted), reason, ok=enough, fix=fix)]
 
 
 def _ram_row(need: Any) -> Row:
@@ -273,16 +273,16 @@ def _ram_row(need: Any) -> Row:
     _, available = machine.ram()
     reason = f"needs {wanted:g} GB" if wanted else ""
     enough = available >= wanted
-    cure = "" if enough else f"close other programs, or {_other_profile()}"
-    return Row("RAM", _coarse(available, "available", wanted), reason, ok=enough, cure=cure)
+    fix = "" if enough else f"close other programs, or {_other_profile()}"
+    return Row("RAM", _coarse(available, "available", wanted), reason, ok=enough, fix=fix)
 
 
 def _disk_row(need: Any) -> Row:
     wanted = getattr(need, "disk_gb", None) or 0
     free = min(machine.disk_free(paths.cache_root()), machine.disk_free(paths.runs_root()))
     reason = f"needs {wanted:g} GB for models, data and results" if wanted else ""
-    cure = "" if free >= wanted else "free some, or point PEFT_LABS_CACHE and PEFT_LABS_RUNS to another disk"
-    return Row("disk", _coarse(free, "free", wanted), reason, ok=free >= wanted, cure=cure)
+    fix = "" if free >= wanted else "free some, or point PEFT_LABS_CACHE and PEFT_LABS_RUNS to another disk"
+    return Row("disk", _coarse(free, "free", wanted), reason, ok=free >= wanted, fix=fix)
 
 
 def _coarse(size: float, word: str, wanted: float) -> str:
@@ -300,7 +300,7 @@ def _cores_row() -> Row:
 def _four_bit_row(device: Choice, lab: Lab | None) -> Row:
     can = machine.quantization(device)
     if lab is not None and not can.value and getattr(lab.config.model, "quantization", None) is not None:
-        return Row("4-bit weights", "no", can.reason, ok=False, cure="take model.quantization out of the configuration")
+        return Row("4-bit weights", "no", can.reason, ok=False, fix="take model.quantization out of the configuration")
     return Row("4-bit weights", "yes" if can.value else "no", can.reason, ok=True if can.value else None)
 
 
@@ -315,11 +315,11 @@ def _hub_row(lab: Lab | None) -> Row:
     answer = hub_reachable()
     value = {True: "reachable", False: "out of reach", None: "not asked"}[answer.value]
     if missing and answer.value is not True:
-        cure = (
+        fix = (
             "unset HF_HUB_OFFLINE and check the connection (HTTPS_PROXY, HF_ENDPOINT for a mirror); without the Hub:"
             " `peft-labs fetch-models` and PROFILE = 'laptop', or PROFILE = 'tiny'"
         )
-        return Row("Hugging Face Hub", value, f"{answer.reason}; needed for {', '.join(missing)}", ok=False, cure=cure)
+        return Row("Hugging Face Hub", value, f"{answer.reason}; needed for {', '.join(missing)}", ok=False, fix=fix)
     return Row("Hugging Face Hub", value, answer.reason, ok=None if answer.value is False else True)
 
 
@@ -330,8 +330,8 @@ def _python_row() -> Row:
 def _version_rows() -> list[Row]:
     found = versions()
     if found is None:
-        cure = "restore it with `git checkout -- requirements.lock`"
-        return [Row("packages", "not compared", "requirements.lock is missing", ok=None, cure=cure)]
+        fix = "restore it with `git checkout -- requirements.lock`"
+        return [Row("packages", "not compared", "requirements.lock is missing", ok=None, fix=fix)]
     core = sorted((v for v in found if v.name in CORE), key=lambda v: CORE.index(v.name))
     absent = [v.name for v in core if v.installed is None]
     other = [f"{v.name} {v.installed or 'missing'} instead of {v.locked}" for v in found if not v.ok]
@@ -339,4 +339,4 @@ def _version_rows() -> list[Row]:
     if not other:
         return [Row("packages", value, "these and all others are as in requirements.lock")]
     listed = "; ".join(other[:6]) + (f"; and {len(other) - 6} more" if len(other) > 6 else "")
-    return [Row("packages", value, listed, ok=False if absent else None, cure="run `make setup`, and use its .venv")]
+    return [Row("packages", value, listed, ok=False if absent else None, fix="run `make setup`, and use its .venv")]

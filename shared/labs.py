@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import paths
 from shared.errors import PeftLabsError
-from shared.quiet import quiet
+from shared.library_notices import hide_library_notices
 from shared.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def open_lab(lab: str, profile: str | None = None, run_name: str = "default", se
 
     Raises:
         PeftLabsError: If there is no such lab or profile, or ``shared`` comes from another checkout.
-        ConfigError: If the profile's configuration has faults.
+        ConfigError: If the profile's configuration has problems.
         RunError: If the run name cannot be a folder's name.
     """
     root = paths.repo_root()
@@ -79,10 +79,10 @@ def open_lab(lab: str, profile: str | None = None, run_name: str = "default", se
     if not file.is_file():
         raise PeftLabsError(
             f"{lab} has no configuration for profile {name!r}: configs/{name}.yaml is missing",
-            cure="restore it with `git checkout -- " + f"{lab}/configs`, or choose another profile",
+            fix="restore it with `git checkout -- " + f"{lab}/configs`, or choose another profile",
         )
     _offline(name == "tiny")
-    quiet()
+    hide_library_notices()
     from shared.finetune.config import load_config  # late: pydantic and yaml are not needed by runs and errors
 
     return Lab(lab, name, reason, load_config(file), RunFolder(lab, name, run_name), seed)
@@ -111,7 +111,7 @@ def choose_profile(profile: str | None = None) -> tuple[str, str]:
         near = difflib.get_close_matches(str(name), PROFILES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise PeftLabsError(
-            f"there is no profile {name!r} (from {reason}){hint}", cure=f"choose one of: {', '.join(PROFILES)}"
+            f"there is no profile {name!r} (from {reason}){hint}", fix=f"choose one of: {', '.join(PROFILES)}"
         )
     return name, reason
 
@@ -124,7 +124,7 @@ def _same_checkout(root: Path, here: Path) -> None:
             if folder != root.resolve():
                 raise PeftLabsError(
                     "the notebook lies in one checkout and the package 'shared' comes from another",
-                    cure="run `make setup` in the notebook's checkout and choose its .venv as the kernel",
+                    fix="run `make setup` in the notebook's checkout and choose its .venv as the kernel",
                 )
             return
 

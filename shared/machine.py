@@ -75,7 +75,7 @@ def choose_device() -> Choice:
         if not there.get(wanted, False):
             raise HardwareError(
                 f"PEFT_LABS_DEVICE is {wanted!r}, but this machine offers {', '.join(d for d in there if there[d])}",
-                cure="unset PEFT_LABS_DEVICE, or set it to one of these",
+                fix="unset PEFT_LABS_DEVICE, or set it to one of these",
             )
         return Choice(wanted, "the environment variable PEFT_LABS_DEVICE says so")
     if there["cuda"]:

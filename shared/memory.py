@@ -327,7 +327,7 @@ def cuda_peak(device: int | None = None) -> Iterator[Peak]:
     from shared.errors import HardwareError
 
     if not torch.cuda.is_available():
-        raise HardwareError("cuda_peak: this machine has no CUDA device", cure="measure with memory.peak_rss instead")
+        raise HardwareError("cuda_peak: this machine has no CUDA device", fix="measure with memory.peak_rss instead")
     found = Peak()
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)

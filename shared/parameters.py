@@ -66,7 +66,7 @@ def architecture(name: str) -> Shape:
         ModelError: If the name is not one of :data:`ARCHITECTURES`.
     """
     if name not in ARCHITECTURES:
-        raise ModelError(f"there is no reference architecture {name!r}", cure=f"choose: {', '.join(ARCHITECTURES)}")
+        raise ModelError(f"there is no reference architecture {name!r}", fix=f"choose: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
@@ -198,7 +198,7 @@ def formula_count(method: str, model: str, **sizes: int) -> int:
         ModelError: If there is no such method or architecture.
     """
     if method not in FORMULAS:
-        raise ModelError(f"there is no formula for {method!r}", cure=f"choose: {', '.join(FORMULAS)}")
+        raise ModelError(f"there is no formula for {method!r}", fix=f"choose: {', '.join(FORMULAS)}")
     return FORMULAS[method][0](architecture(model), **sizes)
 
 
@@ -309,7 +309,7 @@ def linear_shapes(model: torch.nn.Module, targets: str | Sequence[str] = "all-li
         endings = sorted({name.rsplit(".", 1)[-1] for name in linear})
         raise ModelError(
             f"no linear layer of {type(model).__name__} ends in {', '.join(missing)}",
-            cure=f"target_modules of this architecture: {', '.join(endings)}",
+            fix=f"target_modules of this architecture: {', '.join(endings)}",
         )
     return found
 

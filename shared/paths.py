@@ -24,7 +24,7 @@ def repo_root() -> Path:
     if not project.is_file() or 'name = "peft-labs"' not in project.read_text(encoding="utf8"):
         raise PeftLabsError(
             f"the package 'shared' was imported from {Path(__file__).parent}, which is not a PEFT Labs checkout",
-            cure="run `make setup` in the checkout and choose its .venv as the kernel",
+            fix="run `make setup` in the checkout and choose its .venv as the kernel",
         )
     return root
 
@@ -41,7 +41,7 @@ def lab_folder(lab: str) -> Path:
     folder = repo_root() / lab
     if not folder.is_dir():
         known = ", ".join(sorted(p.name for p in repo_root().glob("Lab-*")))
-        raise PeftLabsError(f"there is no lab {lab!r}", cure=f"choose one of: {known}")
+        raise PeftLabsError(f"there is no lab {lab!r}", fix=f"choose one of: {known}")
     return folder
 
 

@@ -67,10 +67,10 @@ def to_json(obj: Any, name: str) -> str:
     except ValueError as error:
         raise RunError(
             f"{name}: a number in it is NaN or infinite, and JSON has no form for these",
-            cure="look at the loss: training may have diverged (lower the learning rate), or a mean has no values",
+            fix="look at the loss: training may have diverged (lower the learning rate), or a mean has no values",
         ) from error
     except TypeError as error:
-        raise RunError(f"{name}: {error}", cure="convert it to numbers, text, lists and dicts first") from error
+        raise RunError(f"{name}: {error}", fix="convert it to numbers, text, lists and dicts first") from error
 
 
 def _plain(value: Any) -> Any:
@@ -115,7 +115,7 @@ def check_weights(folder: Path, label: str) -> None:
         if path.suffix in PICKLES:
             raise RunError(
                 f"{where}: a pickle file can run code when it is loaded, so a run folder holds only safetensors",
-                cure="use model.save_pretrained(folder) instead of trainer.save_model(folder) or torch.save",
+                fix="use model.save_pretrained(folder) instead of trainer.save_model(folder) or torch.save",
             )
         if path.suffix == ".safetensors":
             _check_tensors(path, where)
@@ -125,7 +125,7 @@ def check_weights(folder: Path, label: str) -> None:
             raise RunError(
                 f"{label}/{config.parent.relative_to(folder).as_posix()}: an adapter_config.json without"
                 " adapter_model.safetensors",
-                cure="save the adapter with model.save_pretrained(folder) on the PeftModel itself",
+                fix="save the adapter with model.save_pretrained(folder) on the PeftModel itself",
             )
         _check_adapter(weights, f"{label}/{weights.relative_to(folder).as_posix()}")
 
@@ -134,11 +134,11 @@ def _check_tensors(path: Path, where: str) -> None:
     try:
         header = safetensors_header(path)
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{where}: {error}", cure="save it again") from error
+        raise RunError(f"{where}: {error}", fix="save it again") from error
     if not any(all(entry["shape"]) for entry in header.values()):
         raise RunError(
             f"{where}: it holds no weights at all, so loading it would change nothing",
-            cure="save the PeftModel, not the base model in it, and do it after training",
+            fix="save the PeftModel, not the base model in it, and do it after training",
         )
 
 
@@ -151,13 +151,13 @@ def _check_adapter(path: Path, where: str) -> None:
         for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
             tensor = tensors.get_tensor(name)
             if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise RunError(f"{where}: {name} holds NaN or infinity", cure="training diverged: lower learning_rate")
+                raise RunError(f"{where}: {name} holds NaN or infinity", fix="training diverged: lower learning_rate")
             if ".lora_B." in name:
                 second.append(bool(tensor.any()))
     if second and not any(second):
         raise RunError(
             f"{where}: every lora_B is zero, so this adapter is still the start: it changes nothing",
-            cure="train before saving, and look whether the LoRA parameters have requires_grad=True",
+            fix="train before saving, and look whether the LoRA parameters have requires_grad=True",
         )
 
 

@@ -58,7 +58,7 @@ class Stage:
         if name not in listed and not any(entry.startswith(name.rstrip("/") + "/") for entry in listed):
             raise RunError(
                 f"{self.label} has no {name}; it holds: {', '.join(sorted(listed))}",
-                cure=f"run {self.manifest['lab']}/{self.manifest['stage']}.ipynb again: it may be older than this one",
+                fix=f"run {self.manifest['lab']}/{self.manifest['stage']}.ipynb again: it may be older than this one",
             )
         return self.path / name
 
@@ -75,7 +75,7 @@ class Stage:
         if hashlib.sha256(content).hexdigest() != self.manifest["files"].get(name, {}).get("sha256"):
             raise RunError(
                 f"{self.label}/{name} has changed since this stage was read: another process wrote the stage anew",
-                cure="restart this notebook from its first cell",
+                fix="restart this notebook from its first cell",
             )
         return json.loads(content)
 
@@ -102,7 +102,7 @@ class Draft:
         """
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or "\\" in name or name in ("", ".", MANIFEST):
-            raise RunError(f"{self.label}: {name!r} is no name for a file in it", cure="give a relative name")
+            raise RunError(f"{self.label}: {name!r} is no name for a file in it", fix="give a relative name")
         target = self.path / pure
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
@@ -131,7 +131,7 @@ class RunFolder:
         for what, value in (("lab", lab), ("profile", profile), ("RUN_NAME", name)):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", str(value)):
                 raise RunError(
-                    f"{what} {value!r} cannot be a folder's name", cure="use letters, digits, '.', '_' and '-'"
+                    f"{what} {value!r} cannot be a folder's name", fix="use letters, digits, '.', '_' and '-'"
                 )
         self.lab, self.profile, self.name = lab, profile, name
         self.root = Path(root) if root is not None else paths.runs_root()
@@ -217,7 +217,7 @@ class RunFolder:
         except Timeout:
             raise RunError(
                 f"{self.label(stage)} is being written by another process",
-                cure=f"wait for it, stop it, or give {self.notebook(stage)} another RUN_NAME",
+                fix=f"wait for it, stop it, or give {self.notebook(stage)} another RUN_NAME",
             ) from None
         try:
             yield
@@ -272,20 +272,20 @@ class RunFolder:
             manifest = json.loads(content)
             version = int(manifest["schema_version"])
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{where} is damaged: it cannot be read", cure=self._again(stage)) from error
+            raise RunError(f"{where} is damaged: it cannot be read", fix=self._again(stage)) from error
         if version > SCHEMA_VERSION:
             raise RunError(
                 f"{where} was written by newer labs (schema {version}; these read up to {SCHEMA_VERSION})",
-                cure=f"update this checkout, or write it anew: {self._again(stage)}",
+                fix=f"update this checkout, or write it anew: {self._again(stage)}",
             )
         for key, mine in (("lab", self.lab), ("profile", self.profile), ("stage", stage), ("name", self.name)):
             if manifest.get(key) != mine:
                 raise RunError(
                     f"{where} belongs to {key} {manifest.get(key)!r}, not {mine!r}: the folder was copied or renamed",
-                    cure=f"give the notebook the {key} it was made with, or {self._again(stage)}",
+                    fix=f"give the notebook the {key} it was made with, or {self._again(stage)}",
                 )
         if not isinstance(manifest.get("files"), dict):
-            raise RunError(f"{where} is damaged: it lists no files", cure=self._again(stage))
+            raise RunError(f"{where} is damaged: it lists no files", fix=self._again(stage))
         return manifest
 
     def _verify(self, stage: str, place: Path, manifest: dict[str, Any]) -> None:
@@ -293,15 +293,15 @@ class RunFolder:
         for name, entry in listed.items():
             path, where = place / name, f"{self.label(stage)}/{name}"
             if not path.is_file():
-                raise RunError(f"{where} is missing, although the manifest lists it", cure=self._again(stage))
+                raise RunError(f"{where} is missing, although the manifest lists it", fix=self._again(stage))
             try:
                 size, sha = path.stat().st_size, run_files.sha256(path)
             except OSError as error:
-                raise RunError(f"{where} cannot be read: {error.strerror}", cure=self._again(stage)) from error
+                raise RunError(f"{where} cannot be read: {error.strerror}", fix=self._again(stage)) from error
             if size != entry["size"]:
-                raise RunError(f"{where} is damaged: {size} bytes instead of {entry['size']}", cure=self._again(stage))
+                raise RunError(f"{where} is damaged: {size} bytes instead of {entry['size']}", fix=self._again(stage))
             if sha != entry["sha256"]:
-                raise RunError(f"{where} is damaged: its SHA-256 is not the manifest's", cure=self._again(stage))
+                raise RunError(f"{where} is damaged: its SHA-256 is not the manifest's", fix=self._again(stage))
         # os.walk and not rglob: it does not mind a folder that a writer swaps away in this moment
         found = [Path(folder, name) for folder, _, names in os.walk(place) for name in names]
         for path in (path for path in found if path.suffix in run_files.PICKLES):
@@ -309,7 +309,7 @@ class RunFolder:
             if name not in listed:
                 raise RunError(
                     f"{self.label(stage)}/{name} was put there later; a pickle can run code when it is loaded",
-                    cure=f"remove it, or {self._again(stage)}",
+                    fix=f"remove it, or {self._again(stage)}",
                 )
 
     def stale(self, stage: Stage) -> list[str]:
@@ -331,7 +331,7 @@ class RunFolder:
         """
         self._known(stage)
         if key and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", key):
-            raise RunError(f"checkpoint key {key!r} cannot be a folder's name", cure="use letters, digits and '-'")
+            raise RunError(f"checkpoint key {key!r} cannot be a folder's name", fix="use letters, digits and '-'")
         folder = self.path / "checkpoints" / stage / key
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -368,24 +368,24 @@ class RunFolder:
             latest = max(resumable, key=lambda path: int(path.name.removeprefix("checkpoint-")))
             return RunError(
                 f"{self.label(stage)} is not there: its training was killed before the end and left {latest.name}",
-                cure=f"run {self.notebook(stage)} again: it resumes from {latest.name}",
+                fix=f"run {self.notebook(stage)} again: it resumes from {latest.name}",
             )
         if self._partial(stage).exists() or (self.path / stage).exists():
             return self._half_written(stage)
         others = sorted(p.parents[1] for p in (self.root / self.lab).glob(f"*/*/{stage}/{MANIFEST}"))
         found = "; there is one for " + ", ".join(f"profile {p.parent.name}, RUN_NAME {p.name!r}" for p in others)
-        return RunError(f"{self.label(stage)} is not there{found if others else ''}", cure=f"run {run}")
+        return RunError(f"{self.label(stage)} is not there{found if others else ''}", fix=f"run {run}")
 
     def _half_written(self, stage: str) -> RunError:
         try:
             with self._lock(stage):
                 return RunError(
                     f"{self.label(stage)} is not there: writing it was killed before the end and left a partial folder",
-                    cure=f"run {self.notebook(stage)} again: it replaces what was left",
+                    fix=f"run {self.notebook(stage)} again: it replaces what was left",
                 )
         except RunError:  # the lock is held, so somebody is at it
             return RunError(
-                f"{self.label(stage)} is not there yet: another process is writing it", cure="wait for it to end"
+                f"{self.label(stage)} is not there yet: another process is writing it", fix="wait for it to end"
             )
 
     def _checkpoint_folders(self, stage: str) -> list[Path]:
@@ -394,7 +394,7 @@ class RunFolder:
 
     def _known(self, stage: str) -> None:
         if stage not in STAGES:
-            raise RunError(f"there is no stage {stage!r}", cure=f"choose one of: {', '.join(STAGES)}")
+            raise RunError(f"there is no stage {stage!r}", fix=f"choose one of: {', '.join(STAGES)}")
 
     def _partial(self, stage: str) -> Path:
         return self.path / f".partial-{stage}"

@@ -113,7 +113,7 @@ class Server:
         if not (self.folder / "config.json").is_file():
             raise ServerError(
                 f"{self.folder.name} holds no config.json, so it is not a model to serve",
-                cure="save the merged model and its tokenizer there first",
+                fix="save the merged model and its tokenizer there first",
             )
         self.engine, self.reason = (engine, "asked for") if engine else choose_engine()
         self.model, self.dtype = self.folder.name, dtype
@@ -137,7 +137,7 @@ class Server:
             ServerError: If it runs already, ends at once, or does not answer in time.
         """
         if self._process is not None:
-            raise ServerError(f"the server of {self.model!r} runs already", cure="stop() it before starting it again")
+            raise ServerError(f"the server of {self.model!r} runs already", fix="stop() it before starting it again")
         self.port = free_port()
         if self._arguments is None:
             arguments = engine_command(self.engine, self.folder, self.port, self.dtype)
@@ -170,7 +170,7 @@ class Server:
                 self.stop()
                 raise ServerError(
                     f"the {self.engine} server {why}; the end of its log:\n{self.tail()}",
-                    cure="read the log's last lines above; a missing package is cured by `make setup`",
+                    fix="read the log's last lines above; a missing package is fixed by `make setup`",
                 )
             time.sleep(0.05)
         self.started_after = time.perf_counter() - self._began

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from shared.runs import RunFolder
 
-pytest.register_assert_rewrite("exercise_contract", "handed_over")
+pytest.register_assert_rewrite("exercise_contract", "results_contract")
 
 # Set before anything is imported, because huggingface_hub and torch read them once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -72,7 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random base of each architecture and a file of rows for each task."""
-    import finetune_world as world
+    import random_models as world
 
     folder = tmp_path_factory.mktemp("bases")
     for kind in ("bert", "gpt2", "t5", "llama", "roberta"):

@@ -83,14 +83,14 @@ def test_a_forwarded_verb_hands_everything_to_its_module(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (("run-labs", "Lab-99"), 1, "there is no lab 'Lab-99'\n  cure: choose one of: Lab-A, Lab-B, Lab-C"),
+        (("run-labs", "Lab-99"), 1, "there is no lab 'Lab-99'\n  fix: choose one of: Lab-A, Lab-B, Lab-C"),
         (("run-labs", "Lab-A", "--profile", "huge"), 1, "there is no profile 'huge'"),
         (("run-labs", "--sed", "1"), 2, "No such option"),
         (("run-labs", "--seed", "one"), 2, "Invalid value for '--seed'"),
         (("explode",), 2, "No such command"),
     ],
 )
-def test_faults_of_the_user_are_told_without_a_traceback(
+def test_problems_of_the_user_are_told_without_a_traceback(
     checkout: Path, arguments: tuple, code: int, message: str
 ) -> None:
     done = cli(checkout, *arguments)

@@ -112,7 +112,7 @@ def test_damaged_folder_is_named_and_fetched_anew(laid):
     (folder / "test.jsonl").write_text("{}")
     with pytest.raises(DataError, match="test.jsonl is missing or damaged") as caught:
         fetch.fetched("reuters-r8")
-    assert "peft-labs fetch-models reuters-r8" in caught.value.cure
+    assert "peft-labs fetch-models reuters-r8" in caught.value.fix
     fetch.fetch("reuters-r8", lambda line: None)
     assert fetch.fetched("reuters-r8")
 

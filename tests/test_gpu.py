@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_finetune_methods import BASES, METHODS, answer, batch_for, configured
+from method_cases import BASES, answer, batch_for, configured
 from transformers import AutoTokenizer
 
 from shared import memory
-from shared.finetune import storage, train
-from shared.finetune.models import load_tuned
+from shared.finetune import train
+from shared.finetune.methods import METHODS
+from shared.finetune.models import load_tuned, storage
 from shared.machine import choose_device, choose_dtype, gpu
 from shared.tiny import MODELS, model_path
 from shared.tiny.pretrain.loop import save

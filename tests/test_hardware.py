@@ -178,7 +178,7 @@ def test_differences_are_listed_and_a_missing_core_package_stops(monkeypatch):
     locked = [Version("torch", "2", "2"), Version("numpy", "1", "9"), Version("peft", "1", "1")]
     monkeypatch.setattr(hardware, "versions", lambda: locked)
     line = row(hardware.preflight(), "packages")
-    assert line.ok is None and "numpy 9 instead of 1" in line.reason and "make setup" in line.cure
+    assert line.ok is None and "numpy 9 instead of 1" in line.reason and "make setup" in line.fix
     monkeypatch.setattr(hardware, "versions", lambda: [Version("torch", "2", None)])
     assert row(hardware.preflight(), "packages").ok is False
     monkeypatch.setattr(hardware, "versions", lambda: None)
@@ -206,7 +206,7 @@ def test_full_without_gpu_and_hub_lists_everything_that_is_missing(monkeypatch):
     report = hardware.preflight(wanted)
     assert not report.ok
     assert {r.topic for r in report.rows if r.ok is False} == {"GPU", "RAM", "disk", "Hugging Face Hub", "gated model"}
-    assert row(report, "gated model").cure == "ask on its page; or take an open model"
+    assert row(report, "gated model").fix == "ask on its page; or take an open model"
     with pytest.raises(HardwareError) as caught:
         report.require()
     for part in ("GPU: none", "at least 16 GB", "12.3 GB available; needs 64 GB", "PROFILE = 'laptop'", "fetch-models"):
@@ -219,16 +219,16 @@ def test_a_gpu_that_is_too_full(monkeypatch):
     assert row(report, "GPU").reason == "compute capability 8.0, bfloat16: yes"
     assert report.ok
     report = hardware.preflight(lab(gpu_gb=22))
-    assert row(report, "GPU memory").ok is False and "end other programs" in row(report, "GPU memory").cure
+    assert row(report, "GPU memory").ok is False and "end other programs" in row(report, "GPU memory").fix
 
 
 def test_fetched_models_say_how_to_get_them(monkeypatch):
     def absent(name):
-        raise DataError(f"{name} has not been fetched", cure="run `peft-labs fetch-models`")
+        raise DataError(f"{name} has not been fetched", fix="run `peft-labs fetch-models`")
 
     monkeypatch.setattr(fetch, "fetched", absent)
     line = row(hardware.preflight(lab("fetched:smollm2-135m-instruct")), "model")
-    assert line.ok is False and "fetch-models" in line.cure
+    assert line.ok is False and "fetch-models" in line.fix
     monkeypatch.setattr(fetch, "fetched", lambda name: paths.repo_root())
     report = hardware.preflight(lab("fetched:smollm2-135m-instruct"))
     assert row(report, "model").ok is True
@@ -267,7 +267,7 @@ def test_configured_number_format_against_the_gpus(monkeypatch):
     wanted.config.model.dtype = "bfloat16"
     monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("float16", "an old GPU"))
     line = row(hardware.preflight(wanted), "number format")
-    assert (line.value, line.ok) == ("bfloat16", None) and "model.dtype" in line.cure
+    assert (line.value, line.ok) == ("bfloat16", None) and "model.dtype" in line.fix
     monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("bfloat16", "a new GPU"))
     assert row(hardware.preflight(wanted), "number format").ok is True
 

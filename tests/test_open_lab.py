@@ -54,7 +54,7 @@ def test_tiny_is_offline_and_the_users_own_choice_stands_elsewhere(monkeypatch: 
 def test_unknown_names_are_refused_with_what_there_is(arguments: tuple, message: str) -> None:
     with pytest.raises(PeftLabsError, match=message) as caught:
         open_lab(*arguments)
-    assert "cure: choose" in str(caught.value)
+    assert "fix: choose" in str(caught.value)
 
 
 def test_a_run_name_that_leads_out_of_the_folder_is_refused() -> None:

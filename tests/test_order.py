@@ -18,7 +18,10 @@ def pytest_runtest_protocol(item):
 
 def test_a_lab_stays_in_one_process_and_in_order(root, tmp_path):
     (tmp_path / "only_order.py").write_text(PLUGIN, encoding="utf8")
-    results, rest = "tests/test_lab01_results.py", ["tests/test_degrees.py", "tests/test_tables.py"]
+    results, rest = (
+        "tests/labs/lab01/test_results.py",
+        ["tests/finetune/tasks/test_regression.py", "tests/test_tables.py"],
+    )
     names = [*rest, results, *(f"{LAB}/{stage}" for stage in STAGES)]
     environment = os.environ | {
         "PYTHONPATH": str(tmp_path), "SHARED_OUT": str(tmp_path / "order"), "PEFT_LABS_RUNS": str(tmp_path)

@@ -155,7 +155,7 @@ def test_a_finished_set_up_does_nothing_and_another_lock_does_it_again(copy: Pat
     (copy / "requirements.lock").write_text((copy / "requirements.lock").read_text() + "\n# changed\n")
     again = make(copy, "setup", f"PYTHON={sys.executable}")
     assert again.returncode != 0 and "[1/3]" in again.stdout and "no network" in again.stdout
-    assert "cure: read .venv/set-up.log" in again.stderr
+    assert "fix: read .venv/set-up.log" in again.stderr
     assert not (copy / ".venv" / "set-up.json").exists(), "a set-up that failed is not taken for finished"
 
 
@@ -167,7 +167,7 @@ def test_set_up_without_a_new_enough_python_says_so(copy: Path) -> None:
     (tools / "python3").write_text("#!/bin/sh\nexit 1\n")
     (tools / "python3").chmod(0o755)
     done = make(copy, "setup", PATH=str(tools))
-    assert done.returncode != 0 and "no Python 3.11 or newer" in done.stderr and "cure:" in done.stderr
+    assert done.returncode != 0 and "no Python 3.11 or newer" in done.stderr and "fix:" in done.stderr
 
 
 def test_torch_builds_go_through_uv_and_keep_the_version(root: Path) -> None:

@@ -93,7 +93,7 @@ def test_an_error_in_the_block_ends_the_server(toy):
 def test_one_that_ends_at_once_shows_its_log(toy):
     with pytest.raises(ServerError, match="no module named vllm") as caught:
         toy("dies").start()
-    assert "exit code 1" in str(caught.value) and "cure" in str(caught.value)
+    assert "exit code 1" in str(caught.value) and "fix" in str(caught.value)
 
 
 def test_one_that_never_answers_is_stopped_after_the_patience(toy):

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ConfigError, ModelError
-from shared.finetune.compare_report import figure, markdown, summaries
-from shared.finetune.files import write_json, write_text
+from shared.files import write_json, write_text
+from shared.finetune.common.exit_codes import exit_code
+from shared.finetune.evaluation.comparison_report import figure, markdown, summaries
 from shared.finetune.methods import METHODS
 from shared.finetune.tasks import TASKS, main_metric
-from shared.finetune.verbs import exit_code
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
@@ -59,7 +59,7 @@ def plan(config: Config, methods: Sequence[str] = (), rates: dict[str, float] | 
 
     for name in (*methods, *(rates or {})):
         if name not in METHODS:
-            raise ConfigError(f"there is no method {name!r}", cure=f"choose from: {', '.join(METHODS)}")
+            raise ConfigError(f"there is no method {name!r}", fix=f"choose from: {', '.join(METHODS)}")
     given = {**(config.lab.learning_rates if config.lab else {}), **(rates or {})}
     found, (base, _) = Plan(), load_base(config)
     for name in methods or METHODS:
@@ -67,7 +67,7 @@ def plan(config: Config, methods: Sequence[str] = (), rates: dict[str, float] | 
             one = _with_method(config, name, given.get(name))
             METHODS[name].check(base, one.peft, one.task_type)
         except ConfigError as error:
-            found.refused[name] = "; ".join(f"{fault.key}: {fault.message}" for fault in error.faults)
+            found.refused[name] = "; ".join(f"{problem.key}: {problem.message}" for problem in error.problems)
         except ModelError as error:
             found.refused[name] = error.message
         else:
@@ -112,8 +112,8 @@ def compare(
     Raises:
         PeftLabsError: If a method is unknown, or model or data are missing; what is finished stays.
     """
-    from shared.finetune.baselines import majority
-    from shared.finetune.evaluate import check_references
+    from shared.finetune.evaluation.baselines import majority
+    from shared.finetune.evaluation.scoring import check_references
 
     check_references(config)
     chosen, metric = plan(config, methods, rates), main_metric(config)
@@ -150,7 +150,7 @@ def _results(chosen: Plan, seeds: Sequence[int], output: Path, metric: str, say:
 
 def _train(config: Config, seed: int, checkpoints: Path, metric: str) -> dict[str, Any]:
     """One training with its scores; no weights are kept."""
-    from shared.finetune.train import run
+    from shared.finetune.training.training_run import run
 
     checkpoints.mkdir(parents=True, exist_ok=True)
     try:
@@ -162,7 +162,7 @@ def _train(config: Config, seed: int, checkpoints: Path, metric: str) -> dict[st
 
 def _mark(config: Config, seed: int) -> str:
     """What a result depends on: all that decides the weights, and how answers are scored."""
-    from shared.finetune.places import checkpoint_key
+    from shared.finetune.training.output_paths import checkpoint_key
     from shared.runs import fingerprint
 
     return fingerprint([checkpoint_key(config, seed), config.evaluation.model_dump()])
@@ -195,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs compare``.
 
     Returns:
-        0, or 1 after an error that is printed with its cure; 130 after Ctrl-C: the same command goes on.
+        0, or 1 after an error that is printed with its fix; 130 after Ctrl-C: the same command goes on.
     """
     parser = argparse.ArgumentParser(prog="peft-labs compare", description=__doc__.splitlines()[0])
     parser.add_argument("--config", required=True, help="the YAML file: task, data and budget")
@@ -215,8 +215,8 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from shared.finetune.compare_report import rich_table
     from shared.finetune.config import load_config
+    from shared.finetune.evaluation.comparison_report import rich_table
 
     # an option with several values takes the key=value words behind it too
     behind = [word for word in (*args.seeds, *args.methods) if "=" in word]
@@ -234,7 +234,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def _seed(word: str) -> int:
     if not word.isdecimal():
-        raise ConfigError(f"--seeds: {word!r} is no seed", cure="write whole numbers: --seeds 0 1 2")
+        raise ConfigError(f"--seeds: {word!r} is no seed", fix="write whole numbers: --seeds 0 1 2")
     return int(word)
 
 
@@ -243,8 +243,8 @@ def _rate(word: str) -> tuple[str, float]:
     try:
         return name, float(number)
     except ValueError:
-        cure = "write method=rate, for example lora=1e-3"
-        raise ConfigError(f"--learning_rates: {word!r} is no method with a rate", cure=cure) from None
+        fix = "write method=rate, for example lora=1e-3"
+        raise ConfigError(f"--learning_rates: {word!r} is no method with a rate", fix=fix) from None
 
 
 if __name__ == "__main__":

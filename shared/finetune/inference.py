@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
-from shared.finetune.answer_file import AnswerFile, check_suffix, digest_of
-from shared.finetune.chats import chat_field
-from shared.finetune.inputs import Item, read_inputs, text_item
+from shared.finetune.common.exit_codes import exit_code
+from shared.finetune.data.chats import chat_field
+from shared.finetune.prediction.inputs import Item, read_inputs, text_item
+from shared.finetune.prediction.output_file import AnswerFile, check_suffix, digest_of
 from shared.finetune.tasks import TASKS
-from shared.finetune.verbs import exit_code
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,7 +36,7 @@ def answer_items(
     Args:
         model: The tuned model.
         tokenizer: Its tokenizer.
-        items: As :func:`shared.finetune.inputs.read_inputs` gives them.
+        items: As :func:`shared.finetune.prediction.inputs.read_inputs` gives them.
         config: The configuration.
         progress: Called with the number of finished answers.
 
@@ -52,7 +52,7 @@ def answer_items(
 
 
 def _generated(model: Any, tokenizer: Any, items: Sequence[Item], config: Config, progress: Any) -> list[dict]:
-    from shared.finetune.evaluate import generate_answers
+    from shared.finetune.evaluation import generate_answers
 
     prompts, settings = [item.prompt for item in items], config.evaluation
     found = generate_answers(
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs inference``: answers of a tuned model.
 
     Returns:
-        0 (bad rows are named on standard error); 1 after an error that is printed with its cure; 130 after Ctrl-C, with
+        0 (bad rows are named on standard error); 1 after an error that is printed with its fix; 130 after Ctrl-C, with
         how to resume.
     """
     parser = argparse.ArgumentParser(prog="peft-labs inference", description=__doc__.splitlines()[0])
@@ -149,7 +149,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def _with_columns(config: Config, weights: Path | None) -> Config:
     """The configuration with the text columns that the model was trained on, where it does not name them."""
-    from shared.finetune.storage import describe
+    from shared.finetune.models.storage import describe
 
     known = describe(weights).get("text_columns") if weights else None
     return config if config.dataset.text_columns or not known else config.changed(dataset={"text_columns": known})
@@ -163,16 +163,16 @@ def _items(args: argparse.Namespace, config: Config, tokenizer: Any) -> tuple[It
     """
     if args.input_text is not None:
         return [text_item(args.input_text, config, tokenizer)], 1
-    number, faults = 0, 0
+    number, problems = 0, 0
     for item in read_inputs(args.input_file, config, tokenizer):
         number += 1
-        faults += item.error is not None
-        if item.error and faults <= SHOWN:
+        problems += item.error is not None
+        if item.error and problems <= SHOWN:
             print(f"{args.input_file}:{item.line}: {item.error}", file=sys.stderr)
-    if faults > SHOWN:
-        print(f"… and {faults - SHOWN} more bad rows; the output names them all", file=sys.stderr)
-    if number == faults:
-        raise DataError(f"{args.input_file}: none of the {number} rows can be answered", cure="mend the file")
+    if problems > SHOWN:
+        print(f"… and {problems - SHOWN} more bad rows; the output names them all", file=sys.stderr)
+    if number == problems:
+        raise DataError(f"{args.input_file}: none of the {number} rows can be answered", fix="mend the file")
     return read_inputs(args.input_file, config, tokenizer), number
 
 
@@ -192,7 +192,7 @@ def _answer_all(
     model: Any, tokenizer: Any, items: Iterable[Item], number: int, config: Config, file: AnswerFile | None
 ) -> None:
     """Answer the inputs window by window, into the file or onto the screen."""
-    from shared.finetune.progress import bar
+    from shared.finetune.common.progress import bar
 
     with bar("answers", total=number) as progress:
         rest = _skip(iter(items), file.done if file else 0, progress)

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
-from shared.finetune.adapters import WEIGHTS, check_adapter
-from shared.finetune.files import new_folder, write_json
-from shared.finetune.merge_whole import merge_whole, merged_outputs, refuse_unmergeable
+from shared.files import new_folder, write_json
+from shared.finetune.common.exit_codes import exit_code
+from shared.finetune.merging.whole_model import merge_whole, merged_outputs, refuse_unmergeable
 from shared.finetune.models import find_weights, resolve
-from shared.finetune.storage import DELTA, describe
-from shared.finetune.verbs import exit_code
+from shared.finetune.models.adapter_files import WEIGHTS, check_adapter
+from shared.finetune.models.storage import DELTA, describe
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +86,7 @@ def merge(
     """Merge an adapter into its base and write a model that loads without peft.
 
     LoRA on a language model is merged shard by shard; all else that has a merge with the whole model in memory
-    (:mod:`shared.finetune.merge_whole`), and is always verified.
+    (:mod:`shared.finetune.merging.whole_model`), and is always verified.
 
     Args:
         config: The configuration the adapter was trained with; its ``model`` section names the base.
@@ -133,7 +133,7 @@ def base_folder(config: Config) -> Path:
     if not place.is_dir():
         from huggingface_hub import snapshot_download
 
-        from shared.finetune.models import hub_errors
+        from shared.finetune.models.hub_errors import hub_errors
 
         with hub_errors(config.model):
             place = Path(
@@ -147,7 +147,7 @@ def base_folder(config: Config) -> Path:
     if not any(place.glob("*.safetensors")):
         raise ModelError(
             f"{config.model.name_or_path} holds no .safetensors files",
-            cure="save the base with model.save_pretrained(folder) and name that folder",
+            fix="save the base with model.save_pretrained(folder) and name that folder",
         )
     return place
 
@@ -158,7 +158,7 @@ def _refuse_quantized(base: Path) -> None:
         raise ModelError(
             f"{base} is stored quantised: adding B·A would need its weights dequantised, changed and rounded to the "
             "same few values again, so the merged model would not be the adapted one",
-            cure="name the 16-bit base in model.name_or_path (model.quantization may stay: it is not used here), merge "
+            fix="name the 16-bit base in model.name_or_path (model.quantization may stay: it is not used here), merge "
             "into that, and quantise the merged model",
         )
 
@@ -195,7 +195,7 @@ class _Patch:
             raise ModelError(
                 f"the adapter changes {touched[0]}, which this base shares between input and output: "
                 "merging would change both",
-                cure="leave embeddings and head out of target_modules, or use a base with tie_word_embeddings: false",
+                fix="leave embeddings and head out of target_modules, or use a base with tie_word_embeddings: false",
             )
 
     def shape(self, name: str, stored: torch.Tensor) -> tuple[int, ...]:
@@ -230,7 +230,7 @@ class _Patch:
         if delta.shape != weight.shape:
             raise ModelError(
                 f"{name} has shape {tuple(weight.shape)}, the adapter's update {tuple(delta.shape)}",
-                cure="merge into the base that the adapter was trained on",
+                fix="merge into the base that the adapter was trained on",
             )
         merged = weight.float() + delta
         magnitude = f"{module}.lora_magnitude_vector"
@@ -259,7 +259,7 @@ def _base_name(name: str, known: set[str], base: Path) -> str:
             return candidate
     raise ModelError(
         f"the base {base.name} has no tensor {plain}, which the adapter changes",
-        cure="merge into the base that the adapter was trained on (model.name_or_path)",
+        fix="merge into the base that the adapter was trained on (model.name_or_path)",
     )
 
 
@@ -270,7 +270,7 @@ def _shard_files(base: Path) -> list[Path]:
         return [base / name for name in dict.fromkeys(named)]
     single = base / "model.safetensors"
     if not single.is_file():
-        raise ModelError(f"{base} holds neither model.safetensors nor its index", cure="save the base again")
+        raise ModelError(f"{base} holds neither model.safetensors nor its index", fix="save the base again")
     return [single]
 
 
@@ -283,7 +283,7 @@ def _tensor_names(base: Path) -> set[str]:
             with safe_open(file, framework="pt") as shard:
                 names.update(shard.keys())
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file} is damaged or missing: {error}", cure="fetch or save the base again") from error
+            raise ModelError(f"{file} is damaged or missing: {error}", fix="fetch or save the base again") from error
     return names
 
 
@@ -291,7 +291,7 @@ def _merge_shards(base: Path, out: Path, patch: _Patch, dtype: str) -> int:
     """Read, merge and write each shard in turn, tensor by tensor; returns their number."""
     import torch
 
-    from shared.finetune.shard_writer import write_shard
+    from shared.finetune.merging.shards import write_shard
 
     wanted = None if dtype == "auto" else getattr(torch, dtype)
     weight_map, size = {}, 0
@@ -341,7 +341,7 @@ def _copy_beside(base: Path, adapter: Path, out: Path, dtype: str, written: tupl
     The adapter's tokenizer wins: training may have changed it (a padding token, a chat template). ``written`` names
     files that are there already.
     """
-    from shared.finetune.train import drop_gguf_copy
+    from shared.finetune.models.gguf import drop_gguf_copy
 
     own = (adapter / "tokenizer_config.json").is_file()
     for name in (one for one in KEPT if one not in written):
@@ -402,7 +402,7 @@ def _refuse_unequal(report: MergeReport) -> None:
         raise ModelError(
             f"the merged model is not the adapted one: its logits differ by {report.relative_error:.2g} of their size "
             f"({allowed:.0e} is allowed for {report.dtype}; the adapter's whole effect is {report.adapter_effect:.2g})",
-            cure="merge with --dtype float32: the adapter's effect may be below the rounding of fewer bits",
+            fix="merge with --dtype float32: the adapter's effect may be below the rounding of fewer bits",
         )
 
 
@@ -410,7 +410,7 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs merge-adapter``.
 
     Returns:
-        0, or 1 after an error that is printed with its cure.
+        0, or 1 after an error that is printed with its fix.
     """
     parser = argparse.ArgumentParser(prog="peft-labs merge-adapter", description=__doc__.splitlines()[0])
     parser.add_argument("--config", required=True, help="the YAML file that the adapter was trained with")

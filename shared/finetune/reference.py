@@ -20,9 +20,9 @@ from typing import Any
 import yaml
 
 from shared.finetune.config import Config, SftSection, TrainingSection
-from shared.finetune.library_fields import UNITS
 from shared.finetune.methods import METHODS
-from shared.finetune.where import parts, walk
+from shared.finetune.schema.key_lookup import parts, walk
+from shared.finetune.schema.library_arguments import UNITS
 from shared.paths import repo_root
 
 PAGE, TEMPLATE = Path("docs/config-reference.md"), Path("shared/finetune/configs/template.yaml")
@@ -122,7 +122,7 @@ HEAD = """\
 # Keys of a configuration
 
 Made from the schema by `python -m shared.finetune.reference`; change the schema, not this page. `peft-labs
-validate-config` checks files against the same schema and says for each fault where it stands and what to write instead.
+validate-config` checks files against the same schema and says for each problem where it is and what to write instead.
 `training:` and `sft:` are read from the pinned libraries: their defaults and the first sentence of their own help stand
 here. All defaults hold where a key is left out.
 

@@ -1,4 +1,4 @@
-"""Every fault of a configuration at once, and for a good one what it will cost."""
+"""Every problem of a configuration at once, and for a good one what it will cost."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.errors import HardwareError
-from shared.finetune import data_checks, model_checks
-from shared.finetune.at_hand import AtHand
 from shared.finetune.config import Config, check, read, salvage
-from shared.finetune.estimate import estimate
-from shared.finetune.faults import Fault, set_of
-from shared.finetune.precision import choose_precision
-from shared.finetune.yaml_source import Source
+from shared.finetune.schema.problems import Problem, set_of
+from shared.finetune.schema.yaml_source import Source
+from shared.finetune.training.precision import choose_precision
+from shared.finetune.validation import data_checks, model_checks
+from shared.finetune.validation.estimate import estimate
+from shared.finetune.validation.local_inputs import AtHand
+from shared.library_notices import hide_library_notices
 from shared.paths import repo_root
-from shared.quiet import quiet
 
 
 def shipped_configs() -> list[Path]:
@@ -27,7 +27,7 @@ def shipped_configs() -> list[Path]:
     return sorted(file for file in found if not file.name.startswith("accelerate"))  # those are accelerate's own
 
 
-def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Config | None, list[Fault]]:
+def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Config | None, list[Problem]]:
     """Check one file, against the architecture and the rows too where these are on this machine.
 
     Args:
@@ -35,27 +35,27 @@ def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Conf
         overrides: ``key=value`` texts.
 
     Returns:
-        The configuration (None when it has faults) and the faults in the file's order.
+        The configuration (None when it has problems) and the problems in the file's order.
     """
     source = read(file, overrides or [])
-    config, faults = check(source)
+    config, problems = check(source)
     sound = config or salvage(source)
     if sound is not None:
-        faults = set_of([*faults, *_deep_faults(AtHand(sound), source, faults)])
-    if not faults:
-        faults = list(_argument_faults(config, source))
-    faults.sort(key=lambda fault: (fault.line, fault.key))
-    return (None if faults else config), faults
+        problems = set_of([*problems, *_deep_problems(AtHand(sound), source, problems)])
+    if not problems:
+        problems = list(_argument_problems(config, source))
+    problems.sort(key=lambda problem: (problem.line, problem.key))
+    return (None if problems else config), problems
 
 
-def _deep_faults(hand: AtHand, source: Source, faults: list[Fault]) -> Iterator[Fault]:
+def _deep_problems(hand: AtHand, source: Source, problems: list[Problem]) -> Iterator[Problem]:
     """What model, rows and device show, as far as the keys that it depends on are sound."""
-    bad = {fault.key for fault in faults}
-    for keys, find in (*model_checks.CHECKS, *data_checks.CHECKS, (DEVICE_KEYS, _device_faults)):
+    bad = {problem.key for problem in problems}
+    for keys, find in (*model_checks.CHECKS, *data_checks.CHECKS, (DEVICE_KEYS, _device_problems)):
         if not any(_touches(key, one) for key in keys for one in bad):
-            found = [fault for fault in find(hand, source) if fault.key not in bad]
+            found = [problem for problem in find(hand, source) if problem.key not in bad]
             yield from found
-            bad |= {fault.key for fault in found}
+            bad |= {problem.key for problem in found}
 
 
 def _touches(key: str, other: str) -> bool:
@@ -67,16 +67,16 @@ def _touches(key: str, other: str) -> bool:
 DEVICE_KEYS = ("training.bf16", "training.fp16", "training.use_cpu", "model.name_or_path")
 
 
-def _device_faults(hand: AtHand, source: Source) -> Iterator[Fault]:
+def _device_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
     """A number format that this machine's device does not have."""
     try:
         choose_precision(hand.config)
     except HardwareError as error:
         key = "fp16" if hand.config.training.fp16 else "bf16"
-        yield source.fault(("training", key), error.message.partition(" true")[2].lstrip(", "), error.cure)
+        yield source.problem(("training", key), error.message.partition(" true")[2].lstrip(", "), error.fix)
 
 
-def _argument_faults(config: Config, source: Source) -> Iterator[Fault]:
+def _argument_problems(config: Config, source: Source) -> Iterator[Problem]:
     """What transformers' or TRL's own arguments refuse; asked last, because they stop at the first."""
     from shared.finetune.train import sft_arguments, task_arguments
 
@@ -87,14 +87,14 @@ def _argument_faults(config: Config, source: Source) -> Iterator[Fault]:
         text = " ".join(str(error).split())
         named = [key for key in config.training.model_fields_set if key in text]
         path = ("training", max(named, key=len)) if named else ("training",)
-        yield source.fault(path, f"the Trainer's arguments refuse it: {text}", "change it accordingly", value=None)
+        yield source.problem(path, f"the Trainer's arguments refuse it: {text}", "change it accordingly", value=None)
 
 
 def main(argv: list[str] | None = None) -> int:
     """``peft-labs validate-config``.
 
     Returns:
-        0 when all files are good, 1 when one has faults, 2 for a wrong call.
+        0 when all files are good, 1 when one has problems, 2 for a wrong call.
     """
     parser = argparse.ArgumentParser(prog="peft-labs validate-config", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", help="YAML files; key=value words among them override values")
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", help="all configurations of this checkout")
     parser.add_argument("--schema", action="store_true", help="print every key with its effect and end")
     args = parser.parse_args(argv)
-    quiet()
+    hide_library_notices()
     if args.schema:
         from shared.finetune.reference import as_text
 
@@ -116,18 +116,18 @@ def main(argv: list[str] | None = None) -> int:
         print("validate-config: name a file, or --all", file=sys.stderr)
         return 2
     bad = sum(_check(file, overrides) for file in files)
-    print(f"{len(files)} configuration{'s' if len(files) != 1 else ''}: {len(files) - bad} good, {bad} with faults")
+    print(f"{len(files)} configuration{'s' if len(files) != 1 else ''}: {len(files) - bad} good, {bad} with problems")
     return 1 if bad else 0
 
 
 def _check(file: Path, overrides: list[str]) -> bool:
-    """Report one file; True when it has faults."""
+    """Report one file; True when it has problems."""
     shown = file.relative_to(repo_root()) if file.is_relative_to(repo_root()) else file
-    config, faults = validate(file, overrides)
+    config, problems = validate(file, overrides)
     if config is None:
-        print(f"{shown}: {len(faults)} fault{'s' if len(faults) != 1 else ''}")
-        for fault in faults:
-            print(f"  {fault}")
+        print(f"{shown}: {len(problems)} problem{'s' if len(problems) != 1 else ''}")
+        for problem in problems:
+            print(f"  {problem}")
         return True
     hand = AtHand(config)
     found = estimate(config, hand)
@@ -139,7 +139,7 @@ def _check(file: Path, overrides: list[str]) -> bool:
 
 
 def notes(hand: AtHand) -> Iterator[str]:
-    """What is no fault, but good to know before a run."""
+    """What is no problem, but good to know before a run."""
     if slow := choose_precision(hand.config).emulated:
         yield f"training.bf16: {slow}: it is emulated, exact but slow"
     found = data_checks.long_prompts(hand)

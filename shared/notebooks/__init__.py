@@ -5,18 +5,18 @@ wrong with one, ``summary`` reads the closing table of a run. Nothing heavy is i
 """
 
 from shared.notebooks.collect import Notebook, fingerprint, labs_with_notebooks, notebooks_of, shown
-from shared.notebooks.hygiene import Fault, faults_of, repeated_blocks
-from shared.notebooks.outputs import check_outputs, faults_of_labs, refresh_outputs
+from shared.notebooks.hygiene import Problem, problems_of, repeated_blocks
+from shared.notebooks.outputs import check_outputs, problems_of_labs, refresh_outputs
 from shared.notebooks.runner import NotebookFailed, run_labs
 from shared.notebooks.summary import summary
 
 __all__ = [
-    "Fault",
+    "Problem",
     "Notebook",
     "NotebookFailed",
     "check_outputs",
-    "faults_of",
-    "faults_of_labs",
+    "problems_of",
+    "problems_of_labs",
     "fingerprint",
     "labs_with_notebooks",
     "notebooks_of",

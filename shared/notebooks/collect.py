@@ -52,7 +52,7 @@ def read_notebook(path: Path) -> Any:
     try:
         return nbformat.read(path, as_version=4)
     except Exception as error:  # nbformat raises half a dozen unrelated types here
-        raise PeftLabsError(f"{path.name} is not a readable notebook: {error}", cure="restore it from git") from error
+        raise PeftLabsError(f"{path.name} is not a readable notebook: {error}", fix="restore it from git") from error
 
 
 def write_notebook(path: Path, notebook: Any) -> None:
@@ -89,7 +89,7 @@ def notebooks_of(lab: str, stages: Sequence[str] = ()) -> list[Notebook]:
     there = [Notebook(lab, stage) for stage in STAGES if stage in wanted]
     missing = [notebook.name for notebook in there if not notebook.path.is_file()]
     if missing and (stages or len(missing) == len(there)):
-        raise PeftLabsError(f"{', '.join(missing)}: not there", cure="`git status` tells whether they were deleted")
+        raise PeftLabsError(f"{', '.join(missing)}: not there", fix="`git status` tells whether they were deleted")
     return [notebook for notebook in there if notebook.path.is_file()]
 
 
@@ -102,7 +102,7 @@ def stage_named(text: str) -> str:
     for stage in STAGES:
         if text in (stage, stage[:2], stage[1], f"{stage}.ipynb"):
             return stage
-    raise PeftLabsError(f"there is no stage {text!r}", cure=f"choose from {', '.join(STAGES)} (or 01 ... 04)")
+    raise PeftLabsError(f"there is no stage {text!r}", fix=f"choose from {', '.join(STAGES)} (or 01 ... 04)")
 
 
 def code_cells(notebook: Any) -> list[tuple[int, Any]]:

@@ -30,7 +30,7 @@ DATES = re.compile(rf"\b(?:19|20)\d\d-[01]\d-[0-3]\d\b|\b(?:{MONTHS})[a-z]*\.? \
 
 
 @dataclass(frozen=True)
-class Fault:
+class Problem:
     """One thing that is wrong.
 
     Attributes:
@@ -50,8 +50,8 @@ class Fault:
         return f"{place}: {self.message} [{self.rule}]"
 
 
-def faults_of(notebook: Notebook, node: Any = None) -> list[Fault]:
-    """Every fault of a notebook, by all rules.
+def problems_of(notebook: Notebook, node: Any = None) -> list[Problem]:
+    """Every problem of a notebook, by all rules.
 
     Args:
         notebook: Which one.
@@ -59,7 +59,7 @@ def faults_of(notebook: Notebook, node: Any = None) -> list[Fault]:
     """
     node = notebook.read() if node is None else node
     return [
-        Fault(notebook.name, cell, name, message)
+        Problem(notebook.name, cell, name, message)
         for name, rule in RULES.items()
         for cell, message in rule(notebook, node)
     ]
@@ -221,10 +221,10 @@ def outputs(notebook: Notebook, node: Any) -> Found:
         yield 0, "the cells were not executed once from top to bottom"
     for place, cell in cells:
         for output in cell.get("outputs", []):
-            yield from ((place, message) for message in _output_faults(cell, output))
+            yield from ((place, message) for message in _output_problems(cell, output))
 
 
-def _output_faults(cell: Any, output: Any) -> Iterator[str]:
+def _output_problems(cell: Any, output: Any) -> Iterator[str]:
     text = output_text(output)
     if output.output_type == "error" and "raises-exception" not in tags(cell):
         yield f"error output: {output.get('ename')}: {str(output.get('evalue')).splitlines()[:1]}"
@@ -261,7 +261,7 @@ RULES: dict[str, Callable[[Notebook, Any], Found]] = {
 # --- across notebooks -----------------------------------------------------------------------------------------------
 
 
-def repeated_blocks(notebooks: Mapping[str, Any], size: int = BLOCK, limit: int = 3) -> list[Fault]:
+def repeated_blocks(notebooks: Mapping[str, Any], size: int = BLOCK, limit: int = 3) -> list[Problem]:
     """Blocks of code that stand in several notebooks and so belong into ``shared``.
 
     Args:
@@ -270,7 +270,7 @@ def repeated_blocks(notebooks: Mapping[str, Any], size: int = BLOCK, limit: int 
         limit: In how many notebooks a block may not stand.
 
     Returns:
-        One fault for each block, at its first place.
+        One problem for each block, at its first place.
     """
     places: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for name, node in notebooks.items():
@@ -278,11 +278,11 @@ def repeated_blocks(notebooks: Mapping[str, Any], size: int = BLOCK, limit: int 
             lines = [line for line in code_lines(cell.source) if not line.startswith(("import ", "from "))]
             for start in range(len(lines) - size + 1):
                 places[tuple(lines[start : start + size])].setdefault(name, place)
-    faults, told = [], set()
+    problems, told = [], set()
     for block, where in places.items():
         if len(where) >= limit and tuple(where.items()) not in told:  # a longer block overlaps itself: tell it once
             told.add(tuple(where.items()))
             name, place = next(iter(where.items()))
             message = f"{size} lines from `{block[0]}` on stand in {', '.join(where)}: move them to shared"
-            faults.append(Fault(name, place, "repeated-block", message))
-    return faults
+            problems.append(Problem(name, place, "repeated-block", message))
+    return problems

@@ -16,7 +16,7 @@ from shared.notebooks.collect import (
     read_notebook,
     write_notebook,
 )
-from shared.notebooks.hygiene import Fault, alt_text, faults_of, outputs, repeated_blocks
+from shared.notebooks.hygiene import Problem, alt_text, outputs, problems_of, repeated_blocks
 from shared.notebooks.runner import Run, run_lab
 
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -39,18 +39,18 @@ def refresh_outputs(labs: Sequence[str] = ()) -> None:
         copies = run_lab(notebooks, Run(inject=False), live=sys.stdout.isatty())
         stored = [(notebook, with_outputs(notebook.read(), read_notebook(copy)))
                   for notebook, copy in zip(notebooks, copies, strict=True)]  # fmt: skip
-        faults = [fault for notebook, node in stored for fault in _output_faults(notebook, node)]
-        if faults:
-            listed = "\n".join(f"  - {fault}" for fault in faults)
-            raise PeftLabsError(f"{lab}: the outputs were not stored, because of\n{listed}", cure="mend the cell")
+        problems = [problem for notebook, node in stored for problem in _output_problems(notebook, node)]
+        if problems:
+            listed = "\n".join(f"  - {problem}" for problem in problems)
+            raise PeftLabsError(f"{lab}: the outputs were not stored, because of\n{listed}", fix="mend the cell")
         for notebook, node in stored:
             write_notebook(notebook.path, node)
         print(f"  {lab}: outputs of {len(stored)} notebooks stored", flush=True)
 
 
-def _output_faults(notebook: Notebook, node: Any) -> list[Fault]:
+def _output_problems(notebook: Notebook, node: Any) -> list[Problem]:
     rules = {"outputs": outputs, "alt-text": alt_text}
-    return [Fault(notebook.name, i, name, text) for name, rule in rules.items() for i, text in rule(notebook, node)]
+    return [Problem(notebook.name, i, name, text) for name, rule in rules.items() for i, text in rule(notebook, node)]
 
 
 def with_outputs(source: Any, executed: Any) -> Any:
@@ -67,7 +67,7 @@ def with_outputs(source: Any, executed: Any) -> Any:
         PeftLabsError: If the copy was made from other code.
     """
     if fingerprint(source) != fingerprint(executed):
-        raise PeftLabsError("the notebook changed while it was executed", cure="run `make outputs` again")
+        raise PeftLabsError("the notebook changed while it was executed", fix="run `make outputs` again")
     ran = [cell for _, cell in code_cells(executed)]
     for count, ((_, cell), done) in enumerate(zip(code_cells(source), ran, strict=True), 1):
         cell.execution_count = count
@@ -102,29 +102,29 @@ def _settled(output: Any, count: int) -> Any:
     return output
 
 
-def check_outputs(notebook: Notebook) -> list[Fault]:
+def check_outputs(notebook: Notebook) -> list[Problem]:
     """Whether the stored outputs belong to the code that stands above them.
 
     Args:
         notebook: Which one.
 
     Returns:
-        No fault, or one that says how to renew the outputs.
+        No problem, or one that says how to renew the outputs.
     """
     node = notebook.read()
     stored = node.metadata.get("peft_labs", {}).get("fingerprint")
     if stored == fingerprint(node):
         return []
     what = "has no stored outputs" if stored is None else "was changed after its outputs were made"
-    return [Fault(notebook.name, 0, "fingerprint", f"{what}: run `make outputs LABS={notebook.lab}`")]
+    return [Problem(notebook.name, 0, "fingerprint", f"{what}: run `make outputs LABS={notebook.lab}`")]
 
 
-def faults_of_labs(labs: Sequence[str] = ()) -> list[Fault]:
-    """Every fault of every notebook, stale outputs and repeated code included.
+def problems_of_labs(labs: Sequence[str] = ()) -> list[Problem]:
+    """Every problem of every notebook, stale outputs and repeated code included.
 
     Args:
         labs: Folder names; all labs that have notebooks where empty.
     """
     notebooks = [notebook for lab in labs or labs_with_notebooks() for notebook in notebooks_of(lab)]
-    faults = [fault for notebook in notebooks for fault in faults_of(notebook) + check_outputs(notebook)]
-    return faults + repeated_blocks({notebook.name: notebook.read() for notebook in notebooks})
+    problems = [problem for notebook in notebooks for problem in problems_of(notebook) + check_outputs(notebook)]
+    return problems + repeated_blocks({notebook.name: notebook.read() for notebook in notebooks})

@@ -114,7 +114,7 @@ def run_labs(
         NotebookFailed: If a notebook failed, after all other labs were tried.
     """
     if profile not in PROFILES:
-        raise PeftLabsError(f"there is no profile {profile!r}", cure=f"choose from {', '.join(PROFILES)}")
+        raise PeftLabsError(f"there is no profile {profile!r}", fix=f"choose from {', '.join(PROFILES)}")
     run = Run(profile, seed, run_name, resume)
     for lab in labs:
         RunFolder(lab, profile, run_name)  # refuses names that cannot be folders, before anything runs
@@ -265,8 +265,8 @@ def _execute(notebook: Notebook, copy: Path, run: Run, progress: Progress) -> No
             raise _failure(notebook, copy, error.source, error.ename, error.evalue) from None
         except DeadKernelError:
             progress.end(done, "FAILED")
-            cure = "the system may have ended it for memory: close other programs, or choose a smaller profile"
-            raise NotebookFailed(f"{notebook.name}: its Python process died in cell {done}", cure=cure) from None
+            fix = "the system may have ended it for memory: close other programs, or choose a smaller profile"
+            raise NotebookFailed(f"{notebook.name}: its Python process died in cell {done}", fix=fix) from None
     progress.end(progress.total, "done")
 
 

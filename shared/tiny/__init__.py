@@ -32,11 +32,11 @@ def model_path(name: str = "llama") -> Path:
         ModelError: If there is no such model, or its weights are missing.
     """
     if name not in MODELS:
-        raise ModelError(f"unknown micro-model {name!r}", cure=f"choose one of: {', '.join(MODELS)}")
+        raise ModelError(f"unknown micro-model {name!r}", fix=f"choose one of: {', '.join(MODELS)}")
     folder = Path(__file__).resolve().parent / "models" / name
     if not (folder / "model.safetensors").is_file():
         raise ModelError(
             f"micro-model {name!r}: model.safetensors is missing in shared/tiny/models/{name}",
-            cure=f"restore it from the repository, or run `python -m shared.tiny.pretrain {name}`",
+            fix=f"restore it from the repository, or run `python -m shared.tiny.pretrain {name}`",
         )
     return folder

@@ -69,12 +69,12 @@ equal hash.
 
 ## Gates
 
-{gates}
+{reference_scores}
 """
 
 
 def write_card(name: str, folder: Path | None = None) -> Path:
-    """Write README.md of a micro-model from its weights, pretraining.json and the measured gates.
+    """Write README.md of a micro-model from its weights, pretraining.json and the measured reference scores.
 
     Args:
         name: Name of the model.
@@ -95,7 +95,7 @@ def write_card(name: str, folder: Path | None = None) -> Path:
         hidden=_first(shape, "hidden_size", "n_embd", "d_model"), size=len(weights) / 1e6, sha256=sha256,
         phases=_phases(log), seed=pretraining["recipe"]["seed"],
         figures=", ".join(f"{title} {_figure(log[-1][key])}" for key, title in about.course.items()),
-        course=_course(log, about.course), gates=_gates(name, sha256),
+        course=_course(log, about.course), reference_scores=_reference_scores(name, sha256),
     )  # fmt: skip
     card = folder / "README.md"
     card.write_text(text, encoding="utf8")
@@ -123,15 +123,15 @@ def _course(log: list[dict], columns: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def _gates(name: str, sha256: str) -> str:
-    from shared.tiny.gates_report import table
+def _reference_scores(name: str, sha256: str) -> str:
+    from shared.tiny.reference_scores_report import table
 
-    file = HERE / "gates.json"
+    file = HERE / "reference_scores.json"
     if not file.is_file():
-        return "Not measured yet: `python -m shared.tiny.gates`."
+        return "Not measured yet: `python -m shared.tiny.reference_scores`."
     found = json.loads(file.read_text(encoding="utf8"))
     if found["sha256"].get(name) != sha256:
-        return "Not measured yet for these weights: `python -m shared.tiny.gates`."
+        return "Not measured yet for these weights: `python -m shared.tiny.reference_scores`."
     return (
         f"Measured by `{found['command']}` with seeds {found['seeds']} on a {found['machine']}; data "
         f"`{found['data']}`; mean ± standard deviation over the seeds.\n\n"

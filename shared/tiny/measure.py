@@ -56,7 +56,7 @@ def _any_config(task: str, **changes: Any):
 
 def _base(task: str, **changes: Any) -> dict[str, float]:
     """The base as it is."""
-    from shared.finetune.evaluate import evaluate_rows
+    from shared.finetune.evaluation import evaluate_rows
     from shared.finetune.models import load_base
 
     config = _any_config(task, **changes)
@@ -65,7 +65,7 @@ def _base(task: str, **changes: Any) -> dict[str, float]:
 
 def _plain(task: str, **changes: Any) -> dict[str, float]:
     """The base as it is, asked in the form of its pretraining: what fine-tuning starts from, without the form."""
-    from shared.finetune.evaluate import generate_answers, scored_rows
+    from shared.finetune.evaluation import generate_answers, scored_rows
     from shared.finetune.metrics.answers import judged
     from shared.finetune.models import load_base
 
@@ -88,7 +88,7 @@ def _rows(task: str, **changes: Any) -> tuple[list[dict], list[dict]]:
 
 def _majority(task: str, **changes: Any) -> dict[str, float]:
     """Always the most frequent class, tag or answer of the training rows."""
-    from shared.finetune.baselines import majority
+    from shared.finetune.evaluation.baselines import majority
 
     return majority(_any_config(task, **changes))
 

@@ -9,7 +9,7 @@ import argparse
 from contextlib import redirect_stdout
 from io import StringIO
 
-from shared.quiet import quiet
+from shared.library_notices import hide_library_notices
 from shared.tiny.measure import measure
 from shared.tiny.recipes import methods
 
@@ -33,7 +33,7 @@ def main() -> None:
     changed = {key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in args.set)}
     peft = methods(args.task)[args.method].peft | changed
     torch.set_num_threads(args.threads)
-    quiet()
+    hide_library_notices()
     for rate in args.rates:
         for seed in args.seeds:
             with redirect_stdout(StringIO()):  # the Trainer prints its log

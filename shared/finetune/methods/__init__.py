@@ -18,7 +18,7 @@ from shared.errors import ModelError
 
 
 class PeftSection(BaseModel):
-    """What all ``peft:`` sections share: unknown keys are faults, values keep their YAML type."""
+    """What all ``peft:`` sections share: unknown keys are problems, values keep their YAML type."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -33,7 +33,7 @@ class Method:
         learning_rate: Where to start [1]; the methods differ by four orders of magnitude.
         peft_config: (section, model, task_type) -> peft's configuration; None where peft is not used.
         change: (section, model, task_type) -> None; freezes, unfreezes or extends the model in place.
-        refuse: (section, model, task_type) -> (what is wrong, cure) for a model that it can't tune, else None.
+        refuse: (section, model, task_type) -> (what is wrong, fix) for a model that it can't tune, else None.
         no_merge: Why its weights can't be folded into the base; empty where they can.
         no_quantized: Why the base can't be a quantised one; empty where it can.
         no_checkpointing: Why gradient checkpointing can't be used; empty where it can.
@@ -62,17 +62,17 @@ class Method:
         """Refuse a model that the method can't tune.
 
         Raises:
-            ModelError: With the reason and the cure.
+            ModelError: With the reason and the fix.
         """
         found = self.refuse(section, model, task_type) if self.refuse else None
         if found:
-            raise ModelError(f"{self.name} on {type(model).__name__}: {found[0]}", cure=found[1])
+            raise ModelError(f"{self.name} on {type(model).__name__}: {found[0]}", fix=found[1])
 
     def apply(self, model: Any, section: PeftSection, task_type: str) -> Any:
         """Make a base the model to train: what is to be trained (the task's head too) requires gradients.
 
         Args:
-            model: The base as :func:`shared.finetune.models.load_base` gives it; changed in place.
+            model: The base as :func:`shared.finetune.models.loading.load_base` gives it; changed in place.
             section: ``config.peft``.
             task_type: ``config.task_type``.
 
@@ -87,14 +87,14 @@ class Method:
             if self.change:
                 self.change(section, model, task_type)
             return model
-        from shared.finetune.peft_models import wrap
+        from shared.finetune.methods.support.peft_wrapper import wrap
 
         pool = getattr(section, "pool", "cls")
         return wrap(model, self.peft_config(section, model, task_type), task_type, pool)
 
 
 def _discover() -> dict[str, Method]:
-    modules = sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
     methods = [importlib.import_module(f"{__name__}.{name}").METHOD for name in modules]
     return {method.name: method for method in methods}
 

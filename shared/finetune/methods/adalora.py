@@ -39,7 +39,7 @@ def adalora_config(section: AdaLoraSection, model: Any, task_type: str) -> AdaLo
     """
     from peft import AdaLoraConfig
 
-    from shared.finetune.peft_models import fused_layers, saved_modules
+    from shared.finetune.methods.support.peft_wrapper import fused_layers, saved_modules
 
     names = ("init_r", "target_r", "lora_alpha", "lora_dropout", "target_modules", "deltaT", "orth_reg_weight")
     tinit, tfinal = section.tinit or 0, section.tfinal or 0
@@ -56,7 +56,7 @@ def adalora_config(section: AdaLoraSection, model: Any, task_type: str) -> AdaLo
 
 def schedule(section: AdaLoraSection) -> Any:
     """The Trainer callback that lets AdaLoRA prune."""
-    from shared.finetune.callbacks import AdaLoraSchedule
+    from shared.finetune.methods.support.adalora_schedule import AdaLoraSchedule
 
     return AdaLoraSchedule(section.tinit, section.tfinal)
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.finetune.heads import head_modules, in_head
 from shared.finetune.methods import Method, PeftSection
+from shared.finetune.methods.support.heads import head_modules, in_head
 
 NAME = "task"  # what the adapter is called inside the model
 

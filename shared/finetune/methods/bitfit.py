@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.finetune.heads import head_modules, in_head
 from shared.finetune.methods import Method, PeftSection
+from shared.finetune.methods.support.heads import head_modules, in_head
 
 # The paper's half-size choice: the query's bias, and that of the feed-forward part's first layer
 SUBSET = (".query.bias", ".intermediate.dense.bias")
@@ -33,7 +33,7 @@ def chosen_biases(section: BitFitSection, model: Any) -> list[str]:
 
 
 def refuse_without_biases(section: BitFitSection, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why there is nothing to train here, and the cure; None where there is."""
+    """Why there is nothing to train here, and the fix; None where there is."""
     if chosen_biases(section, model):
         return None
     if section.biases != "all" and chosen_biases(BitFitSection(method="bitfit"), model):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from shared.finetune.heads import head_modules, in_head
 from shared.finetune.methods import Method, PeftSection
+from shared.finetune.methods.support.heads import head_modules, in_head
 
 
 class HeadOnlySection(PeftSection):
@@ -18,7 +18,7 @@ class HeadOnlySection(PeftSection):
 
 
 def refuse_without_head(section: HeadOnlySection, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why there is nothing to train here, and the cure; None where there is."""
+    """Why there is nothing to train here, and the fix; None where there is."""
     if head_modules(model):
         return None
     return (

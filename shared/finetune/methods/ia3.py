@@ -53,7 +53,7 @@ def ia3_config(section: IA3Section, model: Any, task_type: str) -> IA3Config:
     """
     from peft import IA3Config
 
-    from shared.finetune.peft_models import fused_layers, saved_modules
+    from shared.finetune.methods.support.peft_wrapper import fused_layers, saved_modules
 
     targets, feedforward = PAPER.get(model.config.model_type, (None, None))
     if section.target_modules is not None:

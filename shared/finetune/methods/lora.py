@@ -79,7 +79,7 @@ def lora_config(section: LoraSection, model: Any = None, task_type: str = "CAUSA
     """
     from peft import LoraConfig
 
-    from shared.finetune.peft_models import fused_layers, saved_modules
+    from shared.finetune.methods.support.peft_wrapper import fused_layers, saved_modules
 
     values = {name: getattr(section, name) for name in LoraSection.model_fields if name not in ("method", "lora_r")}
     values["modules_to_save"] = saved_modules(model, section.modules_to_save)

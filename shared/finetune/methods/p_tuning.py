@@ -43,7 +43,7 @@ def p_tuning_config(section: PTuningSection, model: Any, task_type: str) -> Prom
     """
     from peft import PromptEncoderConfig
 
-    from shared.finetune.peft_models import saved_modules
+    from shared.finetune.methods.support.peft_wrapper import saved_modules
 
     lstm = {"encoder_num_layers": section.encoder_num_layers, "encoder_dropout": section.encoder_dropout}
     return PromptEncoderConfig(

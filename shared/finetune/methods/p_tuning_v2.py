@@ -41,7 +41,7 @@ def p_tuning_v2_config(section: PTuningV2Section, model: Any, task_type: str) ->
     """
     from peft import PrefixTuningConfig
 
-    from shared.finetune.peft_models import saved_modules
+    from shared.finetune.methods.support.peft_wrapper import saved_modules
 
     return PrefixTuningConfig(
         task_type=task_type,

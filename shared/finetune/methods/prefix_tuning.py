@@ -35,7 +35,7 @@ class PrefixTuningSection(PeftSection):
 
 
 def refuse_prefix(section: Any, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why this model can't take a prefix, and the cure; None where it can."""
+    """Why this model can't take a prefix, and the fix; None where it can."""
     if model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
         why = "with this transformers it computes positions from a cache's length and fails on a prefix (TypeError)"
         return why, "use a BERT, or another method"
@@ -54,7 +54,7 @@ def prefix_tuning_config(section: PrefixTuningSection, model: Any, task_type: st
     """
     from peft import PrefixTuningConfig
 
-    from shared.finetune.peft_models import saved_modules
+    from shared.finetune.methods.support.peft_wrapper import saved_modules
 
     return PrefixTuningConfig(
         task_type=task_type,

@@ -38,7 +38,7 @@ class PromptTuningSection(PeftSection):
 
 
 def refuse_virtual_tokens(section: Any, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why virtual input tokens can't be put before this model's input, and the cure; None where they can."""
+    """Why virtual input tokens can't be put before this model's input, and the fix; None where they can."""
     if getattr(model.config, "is_encoder_decoder", False) and task_type != "SEQ_2_SEQ_LM":
         why = "it finds the place to classify by token numbers, which virtual tokens do not have"
         return why, "use an encoder such as BERT, or SEQ_2_SEQ_LM with the label as text"
@@ -55,7 +55,7 @@ def prompt_tuning_config(section: PromptTuningSection, model: Any, task_type: st
     """
     from peft import PromptTuningConfig
 
-    from shared.finetune.peft_models import saved_modules
+    from shared.finetune.methods.support.peft_wrapper import saved_modules
 
     text = section.init == "text"
     return PromptTuningConfig(

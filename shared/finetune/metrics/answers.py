@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
-from shared.finetune.faults import did_you_mean
+from shared.finetune.common.suggestions import did_you_mean
 from shared.finetune.metrics import compute
 from shared.finetune.metrics.numbers import check_numbers
 
@@ -34,7 +34,7 @@ def wanted(rows: Dataset, references: Sequence[str], config: Config) -> list[str
         HardwareError: If programs can't be run here.
     """
     if config.evaluation.metric == "pass_at_1":
-        from shared.finetune.judge import check_judge
+        from shared.finetune.metrics.code_execution import check_judge
 
         check_judge()
         return tests_of(rows, config)
@@ -54,12 +54,12 @@ def tests_of(rows: Dataset, config: Config) -> list[str]:
         raise DataError(
             f"{name}: evaluation.metric is pass_at_1, but there is no column {field!r} with tests; the columns are "
             f"{', '.join(rows.column_names)}",
-            cure=f"set evaluation.tests_field: {did_you_mean(field, rows.column_names)}",
+            fix=f"set evaluation.tests_field: {did_you_mean(field, rows.column_names)}",
         )
     tests = [_joined(value) for value in rows[field]]
     for number, text in enumerate(tests, 1):
         if not text.strip():
-            raise DataError(f"{name}, row {number}: {field} holds no tests", cure="remove the row")
+            raise DataError(f"{name}, row {number}: {field} holds no tests", fix="remove the row")
     return tests
 
 

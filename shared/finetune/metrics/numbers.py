@@ -60,7 +60,7 @@ def check_numbers(references: Sequence[str], name: str) -> None:
             raise DataError(
                 f"{name}, row {place}: evaluation.metric is final_number, but the reference comes to no number: "
                 f"{text.strip()[-60:]!r}",
-                cure="remove such rows, or set evaluation.metric: exact_match",
+                fix="remove such rows, or set evaluation.metric: exact_match",
             )
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shared.finetune.processes import shared_out
-from shared.finetune.tasks.degrees import SCORES as DEGREE_SCORES
-from shared.finetune.tasks.degrees import has_degrees
+from shared.finetune.common.processes import shared_out
 from shared.finetune.tasks.glue import glue_task
+from shared.finetune.tasks.regression import SCORES as DEGREE_SCORES
+from shared.finetune.tasks.regression import has_degrees
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,7 +31,7 @@ class Task:
         auto_class: The class of transformers that loads its models.
         main_metric: The headline among :attr:`metrics`.
         metrics: Names of its scores, as shares [0–1]; Matthews' correlation goes from -1 to 1. Degrees have others
-            (:data:`shared.finetune.tasks.degrees.SCORES`).
+            (:data:`shared.finetune.tasks.regression.SCORES`).
         columns: (rows, config) -> the columns with the texts; None for tasks whose columns are fixed, or in a template.
         labels: config -> the names of the classes; None for tasks without classes.
         references: (rows, config, names of the classes) -> each row's class, or classes, by number; raises DataError

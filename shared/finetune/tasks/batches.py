@@ -107,6 +107,6 @@ def longest(config: Config, model: Any) -> int:
     if asked is not None and positions is not None and asked > positions:
         raise ConfigError(
             f"dataset.max_length: {asked} is more than the model's {positions} positions (virtual tokens take theirs)",
-            cure=f"write max_length: {positions}, or null for as many as there are",
+            fix=f"write max_length: {positions}, or null for as many as there are",
         )
     return asked or min(LONGEST, positions or LONGEST)

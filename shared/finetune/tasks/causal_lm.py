@@ -1,6 +1,7 @@
 """CAUSAL_LM: go on with a text.
 
-TRL tokenises and trains (:mod:`shared.finetune.trainer`), :mod:`shared.finetune.evaluate` generates and scores.
+TRL tokenises and trains (:mod:`shared.finetune.training.language_model_trainer`), :mod:`shared.finetune.evaluation`
+generates and scores.
 """
 
 from __future__ import annotations

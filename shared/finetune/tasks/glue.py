@@ -19,7 +19,7 @@ class Glue:
     Attributes:
         columns: The column with the text, or the two with a pair.
         metric: The headline among the scores of SEQ_CLS.
-        degrees: Whether its labels are degrees instead of classes (:mod:`shared.finetune.tasks.degrees`).
+        degrees: Whether its labels are degrees instead of classes (:mod:`shared.finetune.tasks.regression`).
     """
 
     columns: tuple[str, ...]

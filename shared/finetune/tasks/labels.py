@@ -38,7 +38,7 @@ def find_column(rows: Dataset, asked: str | None, known: Sequence[str], key: str
     if found is None:
         raise DataError(
             f"{name} has no column {' or '.join(map(repr, wanted))}; it has {', '.join(rows.column_names)}",
-            cure=f"set dataset.{key}",
+            fix=f"set dataset.{key}",
         )
     return found
 
@@ -59,7 +59,7 @@ def needed(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
     if missing:
         raise DataError(
             f"the input has no column {missing[0]!r}; it has {', '.join(map(str, row))}",
-            cure=f"give a csv or jsonl file with the columns {', '.join(columns)}",
+            fix=f"give a csv or jsonl file with the columns {', '.join(columns)}",
         )
     return {column: row[column] for column in columns}
 
@@ -86,10 +86,10 @@ def names_in(values: Sequence[Any], column: str, name: str) -> list[str]:
     if any(isinstance(one, float) for one in kinds):
         raise DataError(
             f"{name}: {column} holds fractions, degrees instead of classes, as GLUE's STS-B has them",
-            cure="SEQ_CLS: set dataset.degrees: true",
+            fix="SEQ_CLS: set dataset.degrees: true",
         )
     if None in kinds or len(kinds) < 2:
-        raise DataError(f"{name}: {column} holds {len(kinds)} class(es) or gaps", cure="check dataset.label_column")
+        raise DataError(f"{name}: {column} holds {len(kinds)} class(es) or gaps", fix="check dataset.label_column")
     return [str(one) for one in sorted(kinds)]
 
 
@@ -112,7 +112,7 @@ def number_of(value: Any, names: Sequence[str], column: str, name: str, declared
         return names.index(str(value))
     raise DataError(
         f"{name}: {column} holds {value!r}, which is none of the classes {', '.join(names)}",
-        cure=HIDDEN,
+        fix=HIDDEN,
     )
 
 

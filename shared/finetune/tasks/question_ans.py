@@ -27,9 +27,7 @@ def _windows(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> tuple
         [characters], None outside of the context.
     """
     if not tokenizer.is_fast:
-        raise ModelError(
-            f"{type(tokenizer).__name__} does not tell where its tokens stand", cure="use a fast tokenizer"
-        )
+        raise ModelError(f"{type(tokenizer).__name__} does not tell where its tokens stand", fix="use a fast tokenizer")
     name = config.dataset.name
     question, context = (find_column(rows, None, (one,), "name", name) for one in ("question", "context"))
     coded = tokenizer(
@@ -60,7 +58,7 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
     if empty:
         raise DataError(
             f"{config.dataset.name}, row {empty}: no answer; questions without one (SQuAD 2.0) are not supported",
-            cure="leave these rows out",
+            fix="leave these rows out",
         )
     coded, owners, places = _windows(rows, tokenizer, config, model)
     return [{**one, **_target(answers[owner], spots)} for one, owner, spots in zip(coded, owners, places, strict=True)]

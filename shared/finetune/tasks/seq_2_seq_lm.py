@@ -35,7 +35,7 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
     """The columns of an input of which the template makes the prompt."""
-    from shared.finetune.data import prompt_columns, prompt_of
+    from shared.finetune.data.prompts import prompt_columns, prompt_of
 
     prompt_of(row, config.dataset)
     return {name: row[name] for name in prompt_columns(config.dataset) if name in row} or row
@@ -43,7 +43,7 @@ def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
 
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
     """The text that is generated greedily for each row's prompt."""
-    from shared.finetune.data import prompts_of
+    from shared.finetune.data.prompts import prompts_of
 
     settings = config.evaluation
     sources = _sources([text.strip() for text in prompts_of(rows, config.dataset)], tokenizer, config, model)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
-from shared.finetune.tasks.degrees import NAME as DEGREE
-from shared.finetune.tasks.degrees import degrees_of, has_degrees
 from shared.finetune.tasks.glue import glue_task
 from shared.finetune.tasks.labels import (
     class_names,
@@ -19,6 +17,8 @@ from shared.finetune.tasks.labels import (
     number_of,
     probabilities,
 )
+from shared.finetune.tasks.regression import NAME as DEGREE
+from shared.finetune.tasks.regression import degrees_of, has_degrees
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -49,7 +49,7 @@ def labels(config: Config) -> list[str]:
     values = [tag for tags in rows[column] for tag in tags]
     if class_names(rows, column) is None and any(isinstance(tag, int) for tag in values[:1]):
         raise DataError(
-            f"{config.dataset.name}: {column} holds bare numbers", cure="write the tags as text: O, B-PER, I-PER …"
+            f"{config.dataset.name}: {column} holds bare numbers", fix="write the tags as text: O, B-PER, I-PER …"
         )
     return known_labels(config, rows, column, values)
 
@@ -92,7 +92,7 @@ def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
     words = needed(row, [column])[column]
     words = words.split() if isinstance(words, str) else words
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise DataError(f"{column} holds no words", cure="write a text, or a list of words")
+        raise DataError(f"{column} holds no words", fix="write a text, or a list of words")
     return {column: words}
 
 

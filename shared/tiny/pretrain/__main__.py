@@ -33,7 +33,7 @@ def main() -> None:
     set_seed(recipe.seed)
     kept = folder / "pretraining.json"
     if args.go_on and not kept.is_file():
-        sys.exit(f"{kept} is not there, so nothing can be gone on with\n  cure: run again without --go-on")
+        sys.exit(f"{kept} is not there, so nothing can be gone on with\n  fix: run again without --go-on")
     log = json.loads(kept.read_text(encoding="utf8"))["log"] if args.go_on else []
 
     def keep(model, tokenizer, log):

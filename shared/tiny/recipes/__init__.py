@@ -1,4 +1,4 @@
-"""Fine-tuning recipes at micro scale, one file for each micro-model: what the gates measure and the labs repeat."""
+"""Fine-tuning recipes at micro scale, one file for each micro-model; the reference scores measure them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def config_for(
         changes: Other fields of :class:`Setting`, for sweeps.
 
     Returns:
-        A ``shared.finetune.config.Config``.
+        A ``shared.finetune.config.loading.Config``.
     """
     from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Fine-tuning recipes of the BERT micro-model: what the gates measure and the encoder labs' ``tiny`` profile repeats.
+"""Fine-tuning recipes of the BERT micro-model; the reference scores measure them.
 
 Rates come from a small sweep, `python -m shared.tiny.sweep TASK METHOD --rates …`, 300 steps of 16, scored on the 600
 validation rows (rate: score in %; figures are seeds 0, 1, 2 in order). Those marked * were measured on the

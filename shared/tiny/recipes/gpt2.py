@@ -1,4 +1,4 @@
-"""Fine-tuning recipes of the GPT-2 micro-model: what the gates measure and the labs' ``tiny`` profile repeats.
+"""Fine-tuning recipes of the GPT-2 micro-model; the reference scores measure them.
 
 Rates come from a small sweep, `python -m shared.tiny.sweep TASK METHOD --rates …`, with 16 rows a step (the budgets
 below have 10 to 13, see there), seed 0, scored on 600 (imdb) or 200 (gsm8k) validation rows, in %. Those marked * were

@@ -1,4 +1,4 @@
-"""Fine-tuning recipes of the T5 micro-model: what the gates measure and the labs' ``tiny`` profile repeats.
+"""Fine-tuning recipes of the T5 micro-model; the reference scores measure them.
 
 Rates come from a small sweep, `python -m shared.tiny.sweep billsum METHOD --rates …`, 200 steps of 16, seed 0, ROUGE-L
 on 300 validation rows, in %:

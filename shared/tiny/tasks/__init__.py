@@ -39,7 +39,7 @@ def load_task(name: str, split: str, seed: int = 0, difficulty: str = "normal"):
     """
     for what, value, known in (("task", name, TASKS), ("split", split, SIZES), ("difficulty", difficulty, LEVELS)):
         if value not in known:
-            raise DataError(f"unknown {what} {value!r} of the tiny world", cure=f"choose one of: {', '.join(known)}")
+            raise DataError(f"unknown {what} {value!r} of the tiny world", fix=f"choose one of: {', '.join(known)}")
     from datasets import Dataset
 
     task = TASKS[name]

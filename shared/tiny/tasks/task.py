@@ -39,7 +39,7 @@ class Task:
             later) and of the event that it tells, by which splits are kept apart.
         model: The micro-model that was pretrained for it.
         task_type: As in a configuration's ``task_type``.
-        metric: The figure that the gates compare.
+        metric: The figure that the reference scores compare.
         label_names: Names of a label column's classes, in order; empty if the task has none.
         label_column: Its column.
         details: Anything else that a recipe needs, for example how an answer must look or how long it is.

@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from shared.finetune.judge import verdicts
+from shared.finetune.metrics.code_execution import verdicts
 
 
 class PassAt1(evaluate.Metric):

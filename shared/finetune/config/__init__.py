@@ -1,0 +1,14 @@
+"""A configuration as one checked object."""
+
+from shared.finetune.config.loading import (
+    Config,
+    SftSection,
+    TrainingSection,
+    check,
+    find_problems,
+    load_config,
+    read,
+    salvage,
+)
+
+__all__ = ["Config", "SftSection", "TrainingSection", "check", "find_problems", "load_config", "read", "salvage"]

@@ -1,0 +1,191 @@
+"""What a training leaves on disk, and the way back: base + adapter + head with the same outputs.
+
+A folder holds ``method.json`` (method, task, classes, columns) and, by the method, peft's adapter, the trained
+parameters by name (``delta.safetensors``: BitFit's biases, bottleneck adapters), or the whole model. All weights are
+safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import ModelError
+from shared.files import write_json
+from shared.finetune.methods import METHODS
+from shared.finetune.tasks import TASKS
+
+if TYPE_CHECKING:
+    from shared.finetune.config.loading import Config
+
+DELTA = "delta.safetensors"
+DESCRIPTION = "method.json"
+# A layer that AdaLoRA has pruned away has rank 0, which peft takes for a shard of a distributed model, and warns
+PRUNED = r"Adapter '.*': \d+ LoRA tensor\(s\) have invalid shape"
+AGAIN = "train again: peft-labs train --config …, or restore the folder from a backup"
+
+
+def kind_of(config: Config) -> str:
+    """The name of the folder that a method's weights go to: ``model`` for a whole model, else ``adapter``."""
+    return "model" if METHODS[config.peft.method].trains_base else "adapter"
+
+
+def store(model: Any, folder: Path, config: Config) -> None:
+    """Save what was trained.
+
+    Args:
+        model: The trained model.
+        folder: Where to; made if it is not there.
+        config: The configuration it was trained by.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    method = METHODS[config.peft.method]
+    if method.peft_config is not None:
+        save_peft(model, folder)
+    elif method.trains_base:
+        model.save_pretrained(folder, safe_serialization=True)
+    else:
+        _save_delta(model, folder)
+    labels = None
+    if TASKS[config.task_type].labels is not None:
+        from shared.finetune.tasks.labels import model_labels
+
+        labels = model_labels(model)
+    description = {"peft": config.peft.model_dump(), "task_type": config.task_type, "labels": labels}
+    base, columns = config.model.name_or_path, config.dataset.text_columns
+    write_json(folder / DESCRIPTION, {"schema": 1, "base": base, **description, "text_columns": columns})
+
+
+def save_peft(model: Any, folder: Path) -> None:
+    """Save peft's adapter offline: peft's question to the Hub is answered here.
+
+    On saving, peft looks up the base's vocabulary size on the Hub to see whether embeddings were resized, and warns
+    when it can't. Embeddings are saved when an adapter trains them, and never otherwise.
+    """
+    trained = any(
+        key in str(getattr(one, "target_modules", "")) + str(getattr(one, "modules_to_save", ""))
+        for one in model.peft_config.values()
+        for key in ("embed", "lm_head", "wte")
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=PRUNED)
+        model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=trained)
+
+
+def _save_delta(model: Any, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    trained = {name: one.detach().cpu().contiguous() for name, one in model.named_parameters() if one.requires_grad}
+    save_file(trained, folder / DELTA, metadata={"format": "pt"})
+
+
+def restore(config: Config, place: Path, quantized: bool | None = None, dtype: str | None = None) -> tuple[Any, Any]:
+    """The model that :func:`store` saved, in eval mode, and its tokenizer.
+
+    Args:
+        config: The configuration; its ``model`` section names the base, its task must be the stored one.
+        place: The folder.
+        quantized: As in :func:`shared.finetune.models.loading.load_base`.
+        dtype: As in :func:`shared.finetune.models.loading.load_base`.
+
+    Raises:
+        ModelError: If it is damaged, or was trained for another task.
+    """
+    from shared.finetune.models.loading import load_base
+
+    about = describe(place)
+    _refuse_other_task(about, config, place)
+    labels = about.get("labels")
+    if (place / "adapter_config.json").is_file():
+        from shared.finetune.models.adapter_files import check_adapter
+
+        check_adapter(place)
+        model, tokenizer = load_base(config, quantized, dtype, labels)
+        return _with_adapter(model, place, config.task_type, about), tokenizer
+    if (place / DELTA).is_file():
+        model, tokenizer = load_base(config, quantized, dtype, labels)
+        return _with_delta(model, place, config.task_type, about), tokenizer
+    moved = config.changed(model={"name_or_path": str(place), "revision": None})
+    model, tokenizer = load_base(moved, quantized, dtype, labels or _labels_of_model(place, config))
+    return model, tokenizer
+
+
+def describe(place: Path) -> dict[str, Any]:
+    """``method.json`` of a folder; empty where there is none, as in folders that other programs wrote.
+
+    Raises:
+        ModelError: If it is damaged.
+    """
+    file = place / DESCRIPTION
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{file} is damaged: {error}", fix=AGAIN) from error
+
+
+def _refuse_other_task(about: dict[str, Any], config: Config, place: Path) -> None:
+    if about.get("task_type", config.task_type) != config.task_type:
+        raise ModelError(
+            f"{place} was trained for {about['task_type']}, the configuration says {config.task_type}",
+            fix="name the configuration that it was trained with (config.yaml beside it)",
+        )
+
+
+def _with_adapter(model: Any, place: Path, task_type: str, about: dict[str, Any]) -> Any:
+    from peft import PeftModel
+
+    from shared.finetune.methods.support.peft_wrapper import mend
+
+    with warnings.catch_warnings():
+        # peft asks the base's config for its vocabulary size and warns when the base is no Hub id
+        warnings.filterwarnings("ignore", message="Could not find a config file")
+        warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
+        # AdaLoRA names its ranks by parameters; peft looks for modules of these names, and uses them all the same
+        warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
+        tuned = PeftModel.from_pretrained(model, str(place))
+    return mend(tuned, task_type, about.get("peft", {}).get("pool", "cls")).eval()
+
+
+def _with_delta(model: Any, place: Path, task_type: str, about: dict[str, Any]) -> Any:
+    """The base with the trained parameters put in; those of an adapter have their places made first."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not about:
+        raise ModelError(f"{place / DESCRIPTION} is missing: nothing says what {DELTA} belongs to", fix=AGAIN)
+    method = METHODS[about["peft"]["method"]]
+    model = method.apply(model, method.section.model_validate(about["peft"]), task_type)
+    try:
+        stored = load_file(place / DELTA)
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{place / DELTA} is damaged: {error}", fix=AGAIN) from error
+    trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
+    wrong = [name for name in trained.keys() | stored.keys() if _shape(trained, name) != _shape(stored, name)]
+    if wrong:
+        raise ModelError(
+            f"{place / DELTA} does not fit this base: {sorted(wrong)[0]} (and {len(wrong) - 1} more) differ",
+            fix="name the base that it was trained on in model.name_or_path",
+        )
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(stored[name])
+    return model.eval()
+
+
+def _shape(tensors: dict[str, Any], name: str) -> tuple[int, ...] | None:
+    return tuple(tensors[name].shape) if name in tensors else None
+
+
+def _labels_of_model(place: Path, config: Config) -> list[str] | None:
+    """The classes that a whole model's config.json names."""
+    if TASKS[config.task_type].labels is None:
+        return None
+    from transformers import AutoConfig
+
+    names = AutoConfig.from_pretrained(place).id2label
+    return [names[number] for number in range(len(names))]

@@ -1,0 +1,1 @@
+"""Inference over files: inputs of several formats, an output file that can be resumed."""

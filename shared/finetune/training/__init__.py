@@ -1,0 +1,1 @@
+"""Training: arguments, trainers, one run, its files."""

@@ -1,0 +1,155 @@
+"""Problems that only the architecture shows: layers that it does not have, methods and tasks that it can't do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from shared.errors import ConfigError, ModelError, PeftLabsError
+from shared.finetune.common.suggestions import did_you_mean
+from shared.finetune.methods import METHODS
+from shared.finetune.schema.problems import Problem
+from shared.finetune.schema.yaml_source import Source
+from shared.finetune.validation.estimate import longest_input, tuned_on_meta
+from shared.finetune.validation.local_inputs import AtHand
+
+NAME, TASK, METHOD = "model.name_or_path", "task_type", "peft.method"
+ADAPTABLE = ("Linear", "Conv1D", "Embedding", "Conv2d")  # what peft puts an adapter on
+
+
+def base_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+    """A model that should be on this machine and is not, or that has no head for the task."""
+    path: tuple = ("model", "name_or_path")
+    try:
+        if hand.about is not None:
+            path = ("task_type",)
+            assert hand.architecture
+    except PeftLabsError as error:
+        yield source.problem(path, error.message, error.fix)
+    except ValueError as error:  # transformers' word for a kernel that an architecture does not have
+        where = ("model", "attn_implementation") if hand.config.model.attn_implementation else path
+        yield source.problem(where, str(error).partition(". ")[0], "write eager, or remove the key")
+
+
+def target_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+    """Target modules that the architecture does not have, or that can't take an adapter."""
+    targets = getattr(hand.config.peft, "target_modules", None)
+    if _architecture(hand) is None or targets in (None, "all-linear"):
+        return
+    layers = {name: type(one).__name__ for name, one in _architecture(hand).named_modules()}
+    linear = sorted({name.rsplit(".", 1)[-1] for name, kind in layers.items() if kind in ("Linear", "Conv1D")})
+    where, model = ("peft", "target_modules"), hand.config.model.name_or_path
+    if isinstance(targets, str):
+        if not any(re.fullmatch(targets, name) for name in layers):
+            fix = f"the names are matched whole, such as {_example(layers)}; write .* before the ending"
+            yield source.problem(where, f"matches no layer of {model}", fix)
+        return
+    for number, target in enumerate(targets):
+        kinds = [kind for name, kind in layers.items() if _ends(name, target)]
+        if not kinds:
+            fix = _near(target, linear, "its linear layers are: ")
+            yield source.problem((*where, number), f"{model} has no such layer", fix, value=target)
+        elif not any(kind in ADAPTABLE for kind in kinds):
+            fix = f"its linear layers are: {', '.join(linear)}"
+            yield source.problem((*where, number), f"is no linear layer but a {kinds[0]}", fix, value=target)
+
+
+def lora_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+    """Layers that LoRA's finer settings name and the architecture does not have."""
+    section = hand.config.peft
+    if _architecture(hand) is None or section.method != "lora":
+        return
+    names, model = [name for name, _ in _architecture(hand).named_modules() if name], hand.config.model.name_or_path
+    ends = sorted({name.rsplit(".", 1)[-1] for name in names if not name.rsplit(".", 1)[-1].isdigit()})
+    for number, name in enumerate(section.modules_to_save or ()):
+        if not any(_ends(one, name) for one in names):
+            path = ("peft", "modules_to_save", number)
+            yield source.problem(
+                path, f"{model} has no such module", _near(name, ends, "its modules are: "), value=name
+            )
+    for key in ("rank_pattern", "alpha_pattern"):
+        for name in getattr(section, key):
+            if not any(_matches(name, one) for one in names):
+                yield source.problem(("peft", key, name), f"{model} has no such layer", _near(name, ends, "it has: "))
+    layers = getattr(hand.about[0], "num_hidden_layers", None)
+    for number, layer in enumerate(section.layers_to_transform or ()):
+        if layers is not None and not 0 <= layer < layers:
+            path, fix = ("peft", "layers_to_transform", number), f"write numbers from 0 to {layers - 1}"
+            yield source.problem(path, f"{model} has {layers} layers", fix, value=layer)
+
+
+def method_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+    """A method that this architecture or task does not allow, in this framework's words or else in peft's."""
+    if _architecture(hand) is None:
+        return
+    section = hand.config.peft
+    try:
+        METHODS[section.method].check(hand.architecture[0], section, hand.config.task_type)
+        tuned_on_meta(hand.fresh(), hand.config)
+    except ModelError as error:
+        yield source.problem(("peft", "method"), error.message, error.fix, section.method)
+    except (ValueError, TypeError, NotImplementedError) as error:  # what peft raises for what it can't wrap
+        why, fix = f"can't be put on {hand.config.model.name_or_path}: {error}", "change peft: accordingly"
+        yield source.problem(("peft",), why, fix, value=None)
+
+
+def length_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+    """Inputs that are longer than the model has positions for, virtual tokens included."""
+    if _architecture(hand) is None:
+        return
+    config, model = hand.config, hand.architecture[0]
+    causal = config.task_type == "CAUSAL_LM"
+    path = ("sft" if causal else "dataset", "max_length")
+    tokens = getattr(config.peft, "num_virtual_tokens", 0)
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and tokens >= positions and model.config.model_type != "t5":
+        fix = "the papers take 5 to 100"
+        yield source.problem(("peft", "num_virtual_tokens"), f"the model has {positions} positions in all", fix)
+    elif causal:
+        asked = config.sft.max_length if "max_length" in config.sft.model_fields_set else None
+        if asked and positions and asked + tokens > positions:
+            why = f"the model has {positions} positions" + (f", and the prompt takes {tokens}" if tokens else "")
+            key = ("sft", "max_seq_length") if source.get(path) is None else path
+            yield source.problem(key, why, f"write {key[-1]}: {positions - tokens}")
+    else:
+        try:
+            longest_input(config, model)
+        except ConfigError as error:
+            yield source.problem(path, error.message.partition(": ")[2], error.fix)
+
+
+def _architecture(hand: AtHand):
+    try:
+        return hand.architecture[0] if hand.architecture else None
+    except (PeftLabsError, ValueError):
+        return None  # told by base_problems
+
+
+def _ends(name: str, ending: str) -> bool:
+    return name == ending or name.endswith(f".{ending}")
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """As peft matches the keys of rank_pattern: an ending, or a regular expression of one."""
+    try:
+        return re.match(rf"(.*\.)?({pattern})$", name) is not None
+    except re.error:
+        return False
+
+
+def _near(word: str, known: list[str], before: str) -> str:
+    fix = did_you_mean(word, known)
+    return fix if fix.startswith("did") else before + ", ".join(known)
+
+
+def _example(layers: Iterable[str]) -> str:
+    return max(layers, key=lambda name: name.count("."))
+
+
+CHECKS = (
+    ((NAME, TASK), base_problems),
+    ((NAME, TASK, METHOD, "peft.target_modules"), target_problems),
+    ((NAME, TASK, METHOD, "peft.modules_to_save", "peft.rank_pattern", "peft.alpha_pattern"), lora_problems),
+    ((NAME, TASK, "peft"), method_problems),
+    ((NAME, TASK, METHOD, "peft.num_virtual_tokens", "sft.max_length", "dataset.max_length"), length_problems),
+)

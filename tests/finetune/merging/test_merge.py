@@ -1,0 +1,198 @@
+"""Merging shard by shard equals peft's merge; what can't be merged is refused with the reason."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import random_models as world
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from shared.errors import ModelError
+from shared.finetune import merge_adapter
+from shared.finetune.config import load_config
+
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("merge")
+    world.make_model(folder / "model", shards="100KB")
+    world.make_rows(folder / "rows.jsonl")
+    world.write_config(folder / "c.yaml", world.config_dict(folder / "model", folder / "rows.jsonl"))
+    return folder
+
+
+def make_adapter(place: Path, name: str, **settings) -> Path:
+    """A LoRA adapter whose B is random: with B = 0 a merge that does nothing would pass."""
+    torch.manual_seed(1)
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": LINEAR, "task_type": "CAUSAL_LM", **settings}
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(place / "model"), LoraConfig(**settings))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(place / name, save_embedding_layers=False)
+    return place / name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"use_rslora": True},
+        {"use_dora": True},
+        {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.1.mlp.down_proj": 32}},
+        {"target_modules": ["q_proj"], "layers_to_transform": [1]},
+        {"modules_to_save": ["lm_head"]},
+    ],
+    ids=["lora", "rslora", "dora", "patterns", "one layer", "head saved"],
+)
+def test_streamed_merge_equals_merge_and_unload(place, tmp_path, settings):
+    adapter = make_adapter(place, "adapter", **settings)
+    base = AutoModelForCausalLM.from_pretrained(place / "model")
+    want = PeftModel.from_pretrained(base, adapter).merge_and_unload().state_dict()
+    report = merge_adapter.merge(load_config(place / "c.yaml"), adapter, tmp_path / "merged")
+    got = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").state_dict()
+    plain = AutoModelForCausalLM.from_pretrained(place / "model").state_dict()
+    assert got.keys() == want.keys()
+    changed = 0
+    for name in want:
+        torch.testing.assert_close(got[name], want[name], rtol=1e-5, atol=1e-6)
+        changed += not torch.equal(got[name], plain[name])
+    assert changed >= report.layers > 0 and report.shards > 1
+    assert report.verified and report.relative_error < 1e-5 < report.adapter_effect
+
+
+def test_merged_folder_loads_without_peft_and_keeps_what_belongs(place, tmp_path):
+    adapter = make_adapter(place, "adapter")
+    AutoTokenizer.from_pretrained(place / "model").save_pretrained(adapter)
+    assert (
+        merge_adapter.main(
+            [
+                "--config",
+                str(place / "c.yaml"),
+                "--adapter_path",
+                str(adapter),
+                "--output_path",
+                str(tmp_path / "merged"),
+            ]
+        )
+        == 0
+    )
+    ids = torch.arange(7, 19)[None]
+    tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(place / "model"), adapter).eval()
+    code = (
+        "import sys, torch\nsys.modules['peft'] = None\nfrom transformers import AutoModelForCausalLM as M\n"
+        "from safetensors.torch import save_file\nmodel = M.from_pretrained(sys.argv[1]).eval()\n"
+        "save_file({'logits': model(torch.arange(7, 19)[None]).logits.detach()}, sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "merged"), str(tmp_path / "l.safetensors")], check=True)
+    with torch.no_grad():
+        want = tuned(ids).logits
+    torch.testing.assert_close(load_file(tmp_path / "l.safetensors")["logits"], want, rtol=1e-4, atol=1e-5)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
+    assert tokenizer.chat_template and tokenizer("w1 w2")["input_ids"] == [8, 9]
+    assert json.loads((tmp_path / "merged" / "generation_config.json").read_text())["eos_token_id"] == 1
+    assert not list((tmp_path / "merged").glob("adapter*"))
+
+
+def test_sixteen_bits_are_written_and_proved(place, tmp_path):
+    adapter = make_adapter(place, "adapter")
+    report = merge_adapter.merge(load_config(place / "c.yaml"), adapter, tmp_path / "merged", "bfloat16")
+    tensors = {k: v for file in (tmp_path / "merged").glob("*.safetensors") for k, v in load_file(file).items()}
+    assert all(tensor.dtype == torch.bfloat16 for tensor in tensors.values())
+    assert 1e-5 < report.relative_error < 5e-2
+
+
+def test_the_proof_can_fail(place, tmp_path, monkeypatch):
+    """A merge with a wrong scale is refused, and nothing is written."""
+    adapter = make_adapter(place, "adapter")
+    monkeypatch.setattr(merge_adapter._Patch, "scale", lambda self, module, rank: 2.5)
+    with pytest.raises(ModelError, match="not the adapted one"):
+        merge_adapter.merge(load_config(place / "c.yaml"), adapter, tmp_path / "merged")
+    assert not list(tmp_path.iterdir())
+
+
+def test_tied_embeddings(place, tmp_path):
+    """Adapters inside the blocks merge; one on the shared matrix is refused."""
+    world.make_model(tmp_path / "tied", tied=True)
+    config = load_config(place / "c.yaml").changed(model={"name_or_path": str(tmp_path / "tied")})
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "tied")
+    for name, targets, fine in (("blocks", LINEAR, True), ("embedding", ["embed_tokens", "q_proj"], False)):
+        model = get_peft_model(base, LoraConfig(r=2, target_modules=targets, task_type="CAUSAL_LM"))
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                torch.nn.init.normal_(parameter, std=0.2)
+        model.save_pretrained(tmp_path / name, save_embedding_layers=False)
+        base = model.unload()
+        if fine:
+            assert merge_adapter.merge(config, tmp_path / name, tmp_path / "m").relative_error < 1e-5
+        else:
+            with pytest.raises(ModelError, match="shares between input and output"):
+                merge_adapter.merge(config, tmp_path / name, tmp_path / "m2")
+
+
+def _truncate(folder):
+    file = folder / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def _zero(folder):
+    tensors = load_file(folder / "adapter_model.safetensors")
+    save_file(
+        {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in tensors.items()},
+        folder / "adapter_model.safetensors",
+    )
+
+
+def _rename(folder):
+    tensors = load_file(folder / "adapter_model.safetensors")
+    save_file({k.replace("layers.1", "layers.7"): v for k, v in tensors.items()}, folder / "adapter_model.safetensors")
+
+
+def _kind(folder):
+    file = folder / "adapter_config.json"
+    file.write_text(file.read_text().replace('"LORA"', '"PREFIX_TUNING"'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_truncate, ["adapter_model.safetensors", "damaged", "train again"]),
+        (_zero, ["empty", "every lora_B is zero"]),
+        (lambda folder: (folder / "adapter_model.safetensors").unlink(), ["missing", "train again"]),
+        (lambda folder: (folder / "adapter_config.json").write_text("{"), ["adapter_config.json", "damaged"]),
+        (lambda folder: (folder / "adapter_config.json").unlink(), ["adapter_config.json", "peft-labs train"]),
+        (_rename, ["no tensor model.layers.7", "trained on"]),
+        (_kind, ["PREFIX_TUNING", "no merge", "key/value cache"]),
+    ],
+)
+def test_bad_adapters_name_file_and_fix(place, tmp_path, damage, words, capsys):
+    adapter = make_adapter(place, "bad")
+    damage(adapter)
+    out = tmp_path / "merged"
+    call = ["--config", str(place / "c.yaml"), "--adapter_path", str(adapter), "--output_path", str(out)]
+    assert merge_adapter.main(call) == 1
+    shown = capsys.readouterr().err
+    assert all(word in shown for word in words), shown
+    assert "fix:" in shown and not out.exists()
+    for file in adapter.iterdir():
+        file.unlink()
+
+
+def test_a_base_stored_in_four_bits_is_refused(place, tmp_path):
+    adapter = make_adapter(place, "adapter")
+    world.make_model(tmp_path / "quantised")
+    file = tmp_path / "quantised" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": {"load_in_4bit": True}}))
+    config = load_config(place / "c.yaml").changed(model={"name_or_path": str(tmp_path / "quantised")})
+    with pytest.raises(ModelError, match="stored quantised") as caught:
+        merge_adapter.merge(config, adapter, tmp_path / "merged")
+    assert "16-bit base" in caught.value.fix
