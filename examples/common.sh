@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 #
 # Takes the first argument away if it is a .yaml file ("$@" are then the other words: key=value and options), and sets
-#   config   that file, else the shipped NAME.yaml, with TINY=1 its offline twin
+#   config   that file, else the shipped NAME.yaml, with TINY=1 its small offline version
 #   output   where its training writes (training.output_dir)
 #   python   the interpreter of .venv; PEFT_LABS_PYTHON names another
 set -euo pipefail
@@ -14,7 +14,7 @@ if [[ ${1:-} == *.yaml ]]; then
   shift
 fi
 if [[ -n ${TINY:-} ]]; then
-  export HF_HUB_OFFLINE=1 # nothing of the twins comes from the Hub
+  export HF_HUB_OFFLINE=1 # the small versions need nothing from the Hub
 fi
 python=${PEFT_LABS_PYTHON:-$root/.venv/bin/python}
 

@@ -2,7 +2,7 @@
 # MetaMathQA with a causal language model: train (or go on after a kill), and judge the answers by their number.
 #
 #   examples/train_metamath.sh                                QLoRA of a 7B model, on a GPU, from the Hub
-#   TINY=1 examples/train_metamath.sh                         its offline twin, on a CPU
+#   TINY=1 examples/train_metamath.sh                         its small offline version, on a CPU
 #   examples/train_metamath.sh my.yaml [key=value …]
 example=metamath_qa
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -2,7 +2,7 @@
 # One training on all GPUs of this machine; without a GPU two processes on the CPU show the same.
 #
 #   examples/train_multi_gpu.sh                               GSM8K, QLoRA of a 7B model, from the Hub
-#   TINY=1 examples/train_multi_gpu.sh                        its offline twin
+#   TINY=1 examples/train_multi_gpu.sh                        its small offline version
 #   DEEPSPEED=1 examples/train_multi_gpu.sh my.yaml           ZeRO-2, optimizer states in main memory; start it in the
 #                                                             root of the checkout
 #

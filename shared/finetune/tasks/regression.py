@@ -6,12 +6,12 @@ judged by the correlation with the labels.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from shared.errors import DataError
+from shared.finetune.data.values import row_numbers
 from shared.finetune.tasks.glue import glue_task
-from shared.finetune.tasks.labels import HIDDEN
+from shared.finetune.tasks.labels import HIDDEN, check_gaps
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,7 +42,8 @@ def degrees_of(rows: Dataset, column: str, name: str) -> list[float]:
         DataError: If one is no number, or all are the same, as in public test sets, whose labels are hidden (-1).
     """
     values = rows[column]
-    wrong = [one for one in values if isinstance(one, bool) or not isinstance(one, (int, float)) or math.isnan(one)]
+    check_gaps(values, column, name, row_numbers(rows))
+    wrong = [one for one in values if isinstance(one, bool) or not isinstance(one, (int, float))]
     if wrong:
         raise DataError(
             f"{name}: {column} holds {wrong[0]!r}, which is no number", fix="write degrees as numbers, or leave it out"
