@@ -33,6 +33,7 @@ class Method:
         learning_rate: Where to start [1]; the methods differ by four orders of magnitude.
         peft_config: (section, model, task_type) -> peft's configuration; None where peft is not used.
         change: (section, model, task_type) -> None; freezes, unfreezes or extends the model in place.
+        peft_type: peft's name of the adapter's kind, by which an adapter that was trained elsewhere is recognized.
         refuse: (section, model, task_type) -> (what is wrong, fix) for a model that it can't tune, else None.
         no_merge: Why its weights can't be folded into the base; empty where they can.
         no_quantized: Why the base can't be a quantised one; empty where it can.
@@ -52,6 +53,7 @@ class Method:
     no_checkpointing: str = ""
     trains_base: bool = False
     callback: Callable[[Any], Any] | None = None
+    peft_type: str = ""
 
     @property
     def mergeable(self) -> bool:

@@ -61,4 +61,11 @@ def schedule(section: AdaLoraSection) -> Any:
     return AdaLoraSchedule(section.tinit, section.tfinal)
 
 
-METHOD = Method("adalora", AdaLoraSection, learning_rate=1e-3, peft_config=adalora_config, callback=schedule)
+METHOD = Method(
+    "adalora",
+    AdaLoraSection,
+    learning_rate=1e-3,
+    peft_config=adalora_config,
+    callback=schedule,
+    peft_type="ADALORA",
+)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shared.finetune.methods import Method, PeftSection
+from shared.finetune.methods.ln_tuning import norm_modules
 from shared.finetune.methods.support.heads import head_modules, in_head
 
 NAME = "task"  # what the adapter is called inside the model
@@ -60,15 +61,10 @@ def add_adapter(section: AdapterSection, model: Any, task_type: str) -> None:
         task_type: ``config.task_type``.
     """
     import adapters
-    import torch
 
-    heads = head_modules(model)
-    norms = {
-        parameter
-        for module in model.modules()
-        if isinstance(module, torch.nn.LayerNorm) or type(module).__name__.endswith("Norm")
-        for parameter in module.parameters(recurse=False)
-    }
+    heads, norms = head_modules(model), set()
+    for name in norm_modules(model):
+        norms.update(model.get_submodule(name).parameters(recurse=False))
     adapters.init(model)
     notices = logging.getLogger("adapters.model_mixin")
     level = notices.level

@@ -67,4 +67,4 @@ def ia3_config(section: IA3Section, model: Any, task_type: str) -> IA3Config:
     )
 
 
-METHOD = Method("ia3", IA3Section, learning_rate=3e-3, peft_config=ia3_config, refuse=refuse_unknown)
+METHOD = Method("ia3", IA3Section, learning_rate=3e-3, peft_config=ia3_config, refuse=refuse_unknown, peft_type="IA3")

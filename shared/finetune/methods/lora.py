@@ -86,4 +86,4 @@ def lora_config(section: LoraSection, model: Any = None, task_type: str = "CAUSA
     return LoraConfig(task_type=task_type, r=section.lora_r, fan_in_fan_out=fused_layers(model), **values)
 
 
-METHOD = Method("lora", LoraSection, learning_rate=2e-4, peft_config=lora_config)
+METHOD = Method("lora", LoraSection, learning_rate=2e-4, peft_config=lora_config, peft_type="LORA")

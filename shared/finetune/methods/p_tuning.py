@@ -64,4 +64,5 @@ METHOD = Method(
     peft_config=p_tuning_config,
     refuse=refuse_virtual_tokens,
     no_merge=NO_MERGE,
+    peft_type="P_TUNING",
 )

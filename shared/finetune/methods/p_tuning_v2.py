@@ -59,5 +59,6 @@ METHOD = Method(
     peft_config=p_tuning_v2_config,
     refuse=refuse_prefix,
     no_merge=NO_MERGE,
+    peft_type="PREFIX_TUNING",
     no_checkpointing=NO_CHECKPOINTING,
 )

@@ -73,5 +73,6 @@ METHOD = Method(
     peft_config=prefix_tuning_config,
     refuse=refuse_prefix,
     no_merge=NO_MERGE,
+    peft_type="PREFIX_TUNING",
     no_checkpointing=NO_CHECKPOINTING,
 )

@@ -76,4 +76,5 @@ METHOD = Method(
     peft_config=prompt_tuning_config,
     refuse=refuse_virtual_tokens,
     no_merge=NO_MERGE,
+    peft_type="PROMPT_TUNING",
 )
