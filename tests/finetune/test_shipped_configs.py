@@ -153,7 +153,7 @@ def test_quick_start_trains_answers_and_merges(tmp_path):
 def test_train_glue_validates_trains_and_merges(tmp_path):
     done = example("train_glue.sh", *SHORT, f"training.output_dir={tmp_path / 'out'}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 good" in done.stdout and "accuracy" in done.stdout and "verified" in done.stdout
+    assert "1 valid" in done.stdout and "accuracy" in done.stdout and "verified" in done.stdout
     assert (tmp_path / "out-merged" / "model.safetensors").is_file()
 
 

@@ -42,7 +42,7 @@ def chosen_norms(section: LNTuningSection, model: Any) -> list[str]:
 
 
 def refuse_without_norms(section: LNTuningSection, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why there is nothing to train here, and the fix; None where there is."""
+    """Why no parameter would be trained, and the fix; None otherwise."""
     if chosen_norms(section, model):
         return None
     if norm_modules(model):
