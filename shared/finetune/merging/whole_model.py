@@ -18,14 +18,8 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
-PEFT_TYPES = {
-    "LORA": "lora",
-    "ADALORA": "adalora",
-    "IA3": "ia3",
-    "PROMPT_TUNING": "prompt-tuning",
-    "P_TUNING": "p-tuning",
-    "PREFIX_TUNING": "prefix-tuning",
-}
+# peft's name of an adapter's kind -> the method; prefix-tuning and P-tuning v2 share one, and neither can be merged
+PEFT_TYPES = {method.peft_type: name for name, method in METHODS.items() if method.peft_type}
 CURE = "ship the adapter folder beside the base instead"
 
 
