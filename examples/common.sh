@@ -1,9 +1,9 @@
-# What the examples share; sourced, not run:  example=NAME; source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# Shared by the examples; sourced, not run:  example=NAME; source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# Takes the first argument away if it is a .yaml file ("$@" are then the other words: key=value and options), and sets
+# Removes the first argument if it is a .yaml file ("$@" are then the remaining words: key=value and options), and sets
 #   config   that file, else the shipped NAME.yaml, with TINY=1 its small offline version
-#   output   where its training writes (training.output_dir)
+#   output   its output folder (training.output_dir)
 #   python   the interpreter of .venv; PEFT_LABS_PYTHON names another
 set -euo pipefail
 
@@ -26,7 +26,7 @@ for word in "$@"; do
   fi
 done
 
-# peft_labs VERB …: a verb of the command line on the chosen configuration
+# peft_labs VERB …: a command on the chosen configuration
 peft_labs() {
   "$python" -m shared.cli "$1" --config "$config" "${@:2}"
 }

@@ -1,4 +1,4 @@
-"""Every problem of a configuration at once, and for a good one what it will cost."""
+"""Report all problems of a configuration at once, and for a valid one its cost."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs validate-config``.
 
     Returns:
-        0 when all files are good, 1 when one has problems, 2 for a wrong call.
+        0 if all files are valid, 1 if one has problems, 2 for a wrong call.
     """
     parser = argparse.ArgumentParser(prog="peft-labs validate-config", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", help="YAML files; key=value words among them override values")
-    parser.add_argument("--config", action="append", default=[], help="a YAML file (the other verbs' spelling)")
+    parser.add_argument("--config", action="append", default=[], help="a YAML file (as in the other commands)")
     parser.add_argument("--all", action="store_true", help="all configurations of this checkout")
-    parser.add_argument("--schema", action="store_true", help="print every key with its effect and end")
+    parser.add_argument("--schema", action="store_true", help="print every key with its effect, and exit")
     args = parser.parse_args(argv)
     hide_library_notices()
     if args.schema:
@@ -51,13 +51,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.print_usage(sys.stderr)
         print("validate-config: name a file, or --all", file=sys.stderr)
         return 2
-    bad = sum(_check(file, overrides) for file in files)
-    print(f"{len(files)} configuration{'s' if len(files) != 1 else ''}: {len(files) - bad} good, {bad} with problems")
-    return 1 if bad else 0
+    invalid = sum(_check(file, overrides) for file in files)
+    number = f"{len(files)} configuration{'s' if len(files) != 1 else ''}"
+    print(f"{number}: {len(files) - invalid} valid, {invalid} with problems")
+    return 1 if invalid else 0
 
 
 def _check(file: Path, overrides: list[str]) -> bool:
-    """Report one file; True when it has problems."""
+    """Report one file; True if it has problems."""
     shown = file.relative_to(repo_root()) if file.is_relative_to(repo_root()) else file
     config, problems = validate(file, overrides)
     if config is None:
@@ -68,7 +69,7 @@ def _check(file: Path, overrides: list[str]) -> bool:
     hand = AtHand(config)
     found = estimate(config, hand)
     cost = f"\n  {found}" if found else f" (no estimate: {config.model.name_or_path} is not on this machine)"
-    print(f"{shown}: good{cost}")
+    print(f"{shown}: valid{cost}")
     for note in notes(hand):
         print(f"  note: {note}")
     for warning in expected_warnings(hand):
@@ -77,9 +78,9 @@ def _check(file: Path, overrides: list[str]) -> bool:
 
 
 def notes(hand: AtHand) -> Iterator[str]:
-    """What is no problem, but good to know before a run."""
+    """Remarks that are not problems."""
     if slow := choose_precision(hand.config).emulated:
-        yield f"training.bf16: {slow}: it is emulated, exact but slow"
+        yield f"training.bf16: {slow}: it is emulated, which is slow"
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shared.errors import HardwareError, PeftLabsError
-from shared.finetune.config import Config, check, read, salvage
-from shared.finetune.schema.problems import InvalidConfig, Problem, set_of
+from shared.finetune.config import Config, check, read, valid_part
+from shared.finetune.schema.problems import InvalidConfig, Problem, without_repetitions
 from shared.finetune.schema.yaml_source import Source
 from shared.finetune.training.precision import choose_precision
 from shared.finetune.validation import data_checks, model_checks
@@ -52,9 +52,9 @@ def validate(
     """
     source = read(file, list(overrides))
     config, problems = check(source)
-    sound = config or salvage(source)
-    if sound is not None:
-        problems = set_of([*problems, *_deep_problems(AtHand(sound, trains, scored), source, problems)])
+    usable = config or valid_part(source)
+    if usable is not None:
+        problems = without_repetitions([*problems, *_deep_problems(AtHand(usable, trains, scored), source, problems)])
     if not problems:
         problems = list(_argument_problems(config, source))
     problems.sort(key=lambda problem: (problem.line, problem.key))
@@ -62,23 +62,23 @@ def validate(
 
 
 def _deep_problems(hand: AtHand, source: Source, problems: list[Problem]) -> Iterator[Problem]:
-    """What model, rows and device show, as far as the keys that it depends on are sound."""
-    bad = {problem.key for problem in problems}
+    """Problems that need model, rows or device; a check is skipped if one of its keys has a problem already."""
+    invalid = {problem.key for problem in problems}
     for keys, find in (*model_checks.CHECKS, *data_checks.CHECKS, (DEVICE_KEYS, _device_problems)):
-        if not any(_touches(key, one) for key in keys for one in bad):
-            found = [problem for problem in find(hand, source) if problem.key not in bad]
+        if not any(_touches(key, one) for key in keys for one in invalid):
+            found = [problem for problem in find(hand, source) if problem.key not in invalid]
             yield from found
-            bad |= {problem.key for problem in found}
+            invalid |= {problem.key for problem in found}
 
 
 def _touches(key: str, other: str) -> bool:
-    """Whether one of two dotted keys lies within the other."""
+    """Whether one of two dotted keys contains the other."""
     short, long = sorted((key, other), key=len)
     return long == short or long.startswith((f"{short}.", f"{short}["))
 
 
 def _device_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
-    """A number format that this machine's device does not have."""
+    """A dtype that this machine's device does not support."""
     try:
         choose_precision(hand.config)
     except HardwareError as error:
@@ -100,4 +100,4 @@ def _argument_problems(config: Config, source: Source) -> Iterator[Problem]:
         text = " ".join(str(error).split())
         named = [key for key in config.training.model_fields_set if key in text]
         path = ("training", max(named, key=len)) if named else ("training",)
-        yield source.problem(path, f"the Trainer's arguments refuse it: {text}", "change it accordingly", value=None)
+        yield source.problem(path, f"refused by the Trainer's arguments: {text}", "change it accordingly", value=None)
