@@ -126,6 +126,8 @@ class Streamed:
 
     def _kind(self, name: str) -> tuple[torch.dtype, tuple[int, ...]]:
         dtype, shape = self.plan.base.kinds[name]
+        if name in self.plan.replaced:
+            shape = self.plan.adapter.kinds[self.plan.replaced[name]][1]
         return self._dtype(dtype), self._shapes.get(name, shape)
 
     def _make(self, name: str) -> Iterable[torch.Tensor]:
@@ -145,16 +147,15 @@ class Streamed:
 
     def config_changes(self) -> dict[str, Any]:
         """What has to be different in the merged model's ``config.json``."""
-        if not self.untied:
-            return {}
-        changes: dict[str, Any] = {"tie_word_embeddings": False}
-        nested = self.plan.model.config.to_dict().get("text_config")
-        if nested and nested.get("tie_word_embeddings"):
-            changes["text_config"] = nested | {"tie_word_embeddings": False}
-        return changes
+        settings = self.plan.model.config  # of the model without weights, whose vocabulary has the adapter's size
+        changes: dict[str, Any] = {"tie_word_embeddings": False} if self.untied else {}
+        if settings.get_text_config() is not settings:
+            nested = settings.to_dict()["text_config"]
+            return changes | {"text_config": nested | changes}
+        return changes | {"vocab_size": settings.vocab_size}
 
     def verify_untied(self, out: Path) -> None:
-        """Make sure that transformers loads the two embeddings as two, and finds all its tensors.
+        """Make sure that transformers loads untied embeddings as two, and finds all its tensors.
 
         Raises:
             ModelError: If this architecture ties them whatever its configuration says.
