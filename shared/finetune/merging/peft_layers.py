@@ -20,8 +20,9 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 
 from shared.errors import ModelError
 from shared.finetune.merging.parts import Part, base_values, refuse_missing, separate, unit_settings
-from shared.finetune.merging.plan import PREFIX, SHIP, Plan, Unit, WholeModelOnly, other_shape
+from shared.finetune.merging.plan import PREFIX, Plan, Unit, WholeModelOnly, other_shape
 from shared.finetune.merging.probes import outputs, random_inputs, refuse_uncheckable, square, trained_tokens
+from shared.finetune.merging.whole_model import SHIP
 
 SAVE_AGAIN = "save the adapter again: model.save_pretrained(folder)"
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
 from shared.finetune.merging.checkpoint import Checkpoint
+from shared.finetune.merging.whole_model import SHIP
 from shared.finetune.models.adapter_files import WEIGHTS, embedding_keys, vocabulary
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
 
 PREFIX = "base_model.model."
-SHIP = "ship the adapter folder beside the base instead"
 OTHER_BASE = "merge into the base that the adapter was trained on (model.name_or_path)"
 
 

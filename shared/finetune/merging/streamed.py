@@ -13,8 +13,9 @@ from shared.files import write_json
 from shared.finetune.merging.checkpoint import Checkpoint
 from shared.finetune.merging.parts import adapted
 from shared.finetune.merging.peft_layers import Merged, dry_run, merge_unit
-from shared.finetune.merging.plan import SHIP, Plan, Unit, is_tied, skeleton
+from shared.finetune.merging.plan import Plan, Unit, is_tied, skeleton
 from shared.finetune.merging.shards import write_shard
+from shared.finetune.merging.whole_model import SHIP
 
 if TYPE_CHECKING:
     import torch
