@@ -1,4 +1,4 @@
-"""The shipped configurations and examples: small versions differ in size only, and every verb and every script runs on them."""
+"""The shipped configurations and examples: small versions differ in size only, and all verbs and scripts run on them."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_run_inference_trains_its_small_version_first_and_only_once(tmp_path):
     assert len(json.loads((tmp_path / "answers.json").read_text())) == 1
     done = example("run_inference.sh", *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "steps in" not in done.stdout and done.stdout.strip(), "the model is there, and a problem of its own is asked"
+    assert "steps in" not in done.stdout and done.stdout.strip(), "the model is there already"
 
 
 def test_run_inference_without_a_model_says_how_to_train_one(tmp_path):
