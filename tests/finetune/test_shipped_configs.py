@@ -1,4 +1,4 @@
-"""The shipped configurations and examples: small versions differ in size only, and all verbs and scripts run on them."""
+"""The shipped configurations and examples: small versions differ in size only; all verbs and scripts run on them."""
 
 from __future__ import annotations
 
