@@ -10,8 +10,6 @@ import warnings
 
 def hide_library_notices() -> None:
     """Keep out of notebooks and terminals what one machine says and another does not, and what concerns nobody."""
-    # On CPUs with AVX512-bf16, importing bitsandbytes reports that a kernel from the Hub is absent; it has its own.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     # When accelerate looks whether DeepSpeed is there, DeepSpeed reports (with the time) that it found no GPU.
     logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
     # adapters 1.3 calls T5's blocks by an argument's old name, which this transformers still takes.
