@@ -1,4 +1,4 @@
-"""The shipped configurations and examples: small versions differ in size only, and every verb and every script runs on them."""
+"""The shipped configurations and examples: small versions differ in size only; every verb and script runs on them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from shared.finetune.common.suggestions import did_you_mean
 from shared.finetune.data.chats import chat_field
 from shared.finetune.data.lengths import ResponseLengths, check_lengths, response_lengths
 from shared.finetune.data.prompts import check_columns, placeholders, response_of, to_prompt_completion
-from shared.finetune.metrics.answers import wanted
+from shared.finetune.metrics.answers import references_for
 from shared.finetune.schema.problems import Problem
 from shared.finetune.schema.yaml_source import Source, section_of
 from shared.finetune.tasks import TASKS, seq_cls, token_cls
@@ -140,7 +140,7 @@ def reference_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
         yield source.problem(("dataset",), error.message, error.fix, value=None)
         return
     key = "tests_field" if config.evaluation.metric == "pass_at_1" else "metric"
-    yield from _told(lambda: wanted(rows, answers, config), ("evaluation", key), source)
+    yield from _told(lambda: references_for(rows, answers, config), ("evaluation", key), source)
 
 
 def pair_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
