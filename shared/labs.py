@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared import paths
+from shared import opened_lab, paths
 from shared.errors import PeftLabsError
 from shared.library_notices import hide_library_notices
 from shared.runs import RunFolder
@@ -22,8 +22,6 @@ PROFILES = ("tiny", "laptop", "full")
 
 #: Whether this process is offline because open_lab said so (and not because the user did).
 _offline_by_us = False
-#: The fine-tuning method of the lab opened last in this process; figures draw it in blue.
-_opened_method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,15 +85,9 @@ def open_lab(lab: str, profile: str | None = None, run_name: str = "default", se
     hide_library_notices()
     from shared.finetune.config import load_config  # late: pydantic and yaml are not needed by runs and errors
 
-    global _opened_method
     config = load_config(file)
-    _opened_method = config.peft.method
+    opened_lab.method = config.peft.method
     return Lab(lab, name, reason, config, RunFolder(lab, name, run_name), seed)
-
-
-def opened_method() -> str | None:
-    """The fine-tuning method of the lab that this process opened last, or None."""
-    return _opened_method
 
 
 def choose_profile(profile: str | None = None) -> tuple[str, str]:
