@@ -56,7 +56,7 @@ def run_labs(
     ] = False,
     summary: Annotated[bool, typer.Option("--summary", help="End with a table of each lab's results.")] = False,
 ) -> None:
-    """Execute labs headless, 01 to 04; the executed copies lie in runs/_executed."""
+    """Execute labs headless, 01 to 04; the executed copies are in runs/_executed."""
     from shared import notebooks
 
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
