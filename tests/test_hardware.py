@@ -148,7 +148,7 @@ def test_four_bit_config_on_a_machine_without_it_stops(monkeypatch):
 # --- what is shown ---------------------------------------------------------------------------------------------------
 
 
-def test_notebook_views_do_not_tell_machines_apart(monkeypatch):
+def test_notebook_views_do_not_identify_the_machine(monkeypatch):
     monkeypatch.setattr(machine, "identity", lambda: {"system": "System-9.9", "CPU": "Secret CPU 9000"})
     report = hardware.preflight(lab())
     views = [str(report), report._repr_html_(), repr(report), str(report.record())]

@@ -255,7 +255,7 @@ def test_killed_training_names_its_checkpoint_and_outlives_a_write(run):
     assert run.last_checkpoint("02-Train", "lora-seed0")
 
 
-def test_a_real_trainer_checkpoint_counts_as_whole(run):
+def test_a_real_trainer_checkpoint_is_complete(run):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 

@@ -21,7 +21,7 @@ NOTEBOOKS = [notebook for lab in LABS for notebook in notebooks_of(lab)]
 
 
 @pytest.mark.parametrize("lab", LABS)
-def test_a_lab_is_whole(lab: str, root: Path) -> None:
+def test_a_lab_is_complete(lab: str, root: Path) -> None:
     needed = [f"{stage}.ipynb" for stage in STAGES] + ["README.md"]
     needed += [f"configs/{profile}.yaml" for profile in ("tiny", "laptop", "full")]
     assert [name for name in needed if not (root / lab / name).is_file()] == []
