@@ -24,6 +24,13 @@ def tags(cell: Any) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
+def prose_words(source: str) -> int:
+    """Words of a markdown cell that have to be read as prose: without code blocks, formulas, tables and addresses."""
+    text = re.sub(r"^(```|~~~).*?^\1|\$\$.*?\$\$", "", source, flags=re.M | re.S)
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("|"))
+    return sum(bool(re.search(r"\w", word)) for word in re.sub(r"\]\([^)]*\)", "]", text).split())
+
+
 def output_text(output: Any) -> str:
     """All that a reader can read of one output; pictures are not text."""
     parts = [output.get("text", ""), output.get("evalue", ""), "\n".join(output.get("traceback", []))]

@@ -13,7 +13,18 @@ from typing import Any
 from shared.notebooks.cells import code_lines
 from shared.notebooks.collect import Notebook, code_cells
 from shared.notebooks.output_rules import alt_text, outputs
-from shared.notebooks.source_rules import Found, cell_size, exercises, headings, links, no_hacks, parameters, reading
+from shared.notebooks.source_rules import (
+    Found,
+    cell_size,
+    exercises,
+    figure_titles,
+    headings,
+    links,
+    no_hacks,
+    parameters,
+    reading,
+    short_prose,
+)
 
 BLOCK = 6
 
@@ -62,6 +73,8 @@ RULES: dict[str, Callable[[Notebook, Any], Found]] = {
     "no-hacks": no_hacks,
     "cell-size": cell_size,
     "reading": reading,
+    "short-prose": short_prose,
+    "figure-titles": figure_titles,
     "outputs": outputs,
     "alt-text": alt_text,
 }

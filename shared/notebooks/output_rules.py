@@ -10,6 +10,8 @@ from shared.notebooks.cells import output_text, private_words, tags
 from shared.notebooks.collect import Notebook, code_cells
 from shared.notebooks.source_rules import Found
 
+#: What Python prints of an object without a text form of its own, such as a pandas Styler: new in each run.
+ADDRESSES = re.compile(r"\b0x[0-9a-fA-F]{8,}\b")
 WARNINGS = re.compile(r"\b[A-Za-z]*Warning\b|\bwarning:|\bdeprecat", re.I)
 
 
@@ -31,6 +33,8 @@ def _output_problems(cell: Any, output: Any) -> Iterator[str]:
     if match := WARNINGS.search(text):
         line = next(line for line in text.splitlines() if match[0] in line)
         yield f"a warning in the output: {line.strip()[:100]}"
+    if match := ADDRESSES.search(text):
+        yield f"a memory address in the output, {match[0]}: show frames with `shared.tables.table`"
     for word in private_words(text):
         yield f"{word!r} in the output belongs to one machine or day"
 

@@ -8,12 +8,19 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from shared.notebooks.cells import PATHS, code_lines, tags
+from shared.notebooks.cells import PATHS, code_lines, prose_words, tags
 from shared.notebooks.collect import Notebook, code_cells
 from shared.runs import STAGES
 
 #: Lines of code in a cell: the limit, and the limit in a solution, which is collapsed.
 MOST_LINES, MOST_LINES_SOLUTION = 25, 40
+#: Words of prose in a markdown cell. About 120 are the aim (see CONTRIBUTING.md); this is the limit.
+MOST_WORDS = 130
+#: Functions of ``shared.plotting`` that draw a figure -> place of ``title`` among their arguments.
+TITLE_PLACES = {
+    "bars": 2, "codebook": 2, "intervals": 2, "latency_lines": 3, "lines": 3, "loss_curves": 1, "low_rank": 3,
+    "matrix_heatmap": 2, "memory_bars": 2, "pareto": 2, "stacks": 1, "sweep": 4, "token_lengths": 3,
+}  # fmt: skip
 HACKS = re.compile(r"sys\.path\b|os\.chdir|^\s*[!%]+\s*(pip|conda|apt|cd)\b", re.M)
 
 
@@ -131,3 +138,24 @@ def reading(notebook: Notebook, node: Any) -> Found:
         yield 0, f"{longest} code cells in a row; 3 are the most"
     if words < 5 * sum(sizes):
         yield 0, f"{words / max(1, sum(sizes)):.1f} words of prose for a line of code; 5 are the least"
+
+
+def short_prose(notebook: Notebook, node: Any) -> Found:
+    """A markdown cell stays short enough to be read at once."""
+    for place, cell in enumerate(node.cells, 1):
+        words = prose_words(cell.source) if cell.cell_type == "markdown" else 0
+        if words > MOST_WORDS:
+            yield place, f"{words} words of prose; {MOST_WORDS} are the most: divide the cell or shorten it"
+
+
+def figure_titles(notebook: Notebook, node: Any) -> Found:
+    """Every figure has a title, which states its finding."""
+    for place, cell in code_cells(node):
+        for call in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "", cell.source, flags=re.M))):
+            name = getattr(call.func, "attr", getattr(call.func, "id", "")) if isinstance(call, ast.Call) else ""
+            if name in TITLE_PLACES and not _has_title(call, TITLE_PLACES[name]):
+                yield place, f"`{name}(...)` has no title: state what the figure shows"
+
+
+def _has_title(call: ast.Call, place: int) -> bool:
+    return len(call.args) > place or any(word.arg in ("title", None) for word in call.keywords)
