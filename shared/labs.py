@@ -125,7 +125,7 @@ def _same_checkout(root: Path, here: Path) -> None:
         if project.is_file() and re.search(r'^name = "peft-labs"$', project.read_text(encoding="utf8"), re.MULTILINE):
             if folder != root.resolve():
                 raise PeftLabsError(
-                    "the notebook lies in one checkout and the package 'shared' comes from another",
+                    "the notebook and the package 'shared' are from different checkouts",
                     fix="run `make setup` in the notebook's checkout and choose its .venv as the kernel",
                 )
             return
@@ -141,7 +141,7 @@ def _offline(wanted: bool) -> None:
         del os.environ["HF_HUB_OFFLINE"]
         _offline_by_us = False
     elif not wanted:
-        return  # the user's own choice stands
+        return  # the user's own choice is kept
     for module, attribute in (
         ("huggingface_hub.constants", "HF_HUB_OFFLINE"),
         ("transformers.utils.hub", "_is_offline_mode"),
