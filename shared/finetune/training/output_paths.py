@@ -22,7 +22,7 @@ WITHOUT_EFFECT = (  # keys of training: that do not change the weights
 )  # fmt: skip
 
 
-class Place(Protocol):
+class Output(Protocol):
     """What training needs of a place: checkpoints that outlive a kill, and a folder that appears whole."""
 
     def checkpoints(self, key: str) -> Path: ...
@@ -32,7 +32,7 @@ class Place(Protocol):
     def write(self, fill: Callable[[Path], None], seeds: Sequence[int]) -> Path: ...
 
 
-def place_for(file: str | Path, config: Config, run_name: str = "cli") -> Place:
+def output_for(file: str | Path, config: Config, run_name: str = "cli") -> Output:
     """A lab's configuration goes to that lab's run folder; any other, or one with ``training.output_dir``, to a folder.
 
     Args:
@@ -42,8 +42,8 @@ def place_for(file: str | Path, config: Config, run_name: str = "cli") -> Place:
     """
     path = Path(file).resolve()
     if config.training.output_dir is None and path.parent.name == "configs" and path.parents[1].name.startswith("Lab-"):
-        return LabPlace(RunFolder(path.parents[1].name, path.stem, run_name))
-    return FolderPlace(Path(config.training.output_dir or f"outputs/{config.task_name}"))
+        return LabOutput(RunFolder(path.parents[1].name, path.stem, run_name))
+    return FolderOutput(Path(config.training.output_dir or f"outputs/{config.task_name}"))
 
 
 def checkpoint_key(config: Config, seed: int) -> str:
@@ -59,7 +59,7 @@ def checkpoint_key(config: Config, seed: int) -> str:
 
 
 @dataclass
-class LabPlace:
+class LabOutput:
     """The run folder of a lab (:mod:`shared.runs`)."""
 
     run: RunFolder
@@ -83,7 +83,7 @@ class LabPlace:
 
 
 @dataclass
-class FolderPlace:
+class FolderOutput:
     """A plain output folder; the checkpoints lie beside it until the end."""
 
     path: Path

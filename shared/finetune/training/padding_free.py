@@ -24,10 +24,10 @@ CALL = 1e7  # multiplications in the time of one more call, forward and backward
 KNOWN = ("llama", "mistral", "qwen2", "qwen3")
 
 
-def can_join(model: Any) -> bool:
+def supports_padding_free(model: Any) -> bool:
     """Whether a model computes the same for joined rows: a known decoder on a CPU, whose attention sees all of a row.
 
-    Checkpointed layers are computed again during the backward pass, when :func:`row_attention` has ended.
+    Checkpointed layers are computed again during the backward pass, when :func:`per_row_attention` has ended.
 
     Args:
         model: The model, with or without peft's adapters around it.
@@ -38,7 +38,7 @@ def can_join(model: Any) -> bool:
     return plain and about.model_type in KNOWN and not window and not model.is_gradient_checkpointing
 
 
-def worth_joining(mask: torch.Tensor, hidden: int) -> bool:
+def padding_free_pays_off(mask: torch.Tensor, hidden: int) -> bool:
     """Whether the saved padding is more work than attention costs that is called row by row.
 
     A layer has about 12·d² multiplications for each token; a call of attention costs about as much as :data:`CALL`.
@@ -51,7 +51,7 @@ def worth_joining(mask: torch.Tensor, hidden: int) -> bool:
     return padding * 12 * hidden**2 > mask.shape[0] * CALL
 
 
-def joined(inputs: dict[str, Any]) -> dict[str, Any]:
+def without_padding(inputs: dict[str, Any]) -> dict[str, Any]:
     """A padded batch as one row.
 
     Args:
@@ -59,7 +59,7 @@ def joined(inputs: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``input_ids``, ``position_ids`` and ``labels``, each (1, tokens), and ``row_lengths``, for
-        :func:`row_attention`. The first token of each row has the label -100, since the token before it belongs to
+        :func:`per_row_attention`. The first token of each row has the label -100, since the token before it belongs to
         another row.
     """
     real = inputs["attention_mask"].bool()
@@ -92,7 +92,7 @@ AttentionInterface.register(NAME, _each_row)
 
 
 @contextmanager
-def row_attention(config: Any) -> Iterator[None]:
+def per_row_attention(config: Any) -> Iterator[None]:
     """Let a model attend within each of ``row_lengths`` while the block lasts; evaluation and generation are as ever.
 
     Args:

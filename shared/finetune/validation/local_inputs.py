@@ -22,7 +22,7 @@ CLASSES = {"SEQ_CLS": 2, "TOKEN_CLS": 9}  # what a head is taken to have where t
 
 
 @dataclass
-class AtHand:
+class LocalInputs:
     """Looks things up once for all checks of a configuration.
 
     Attributes:
@@ -90,7 +90,7 @@ class AtHand:
 
     @cached_property
     def classes(self) -> int | None:
-        """How many classes the head tells apart: as many as the rows have where they are at hand."""
+        """How many classes the head tells apart: as many as the rows have where they are at local."""
         task = TASKS[self.config.task_type]
         if task.labels is None:
             return None
