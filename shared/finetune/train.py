@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="peft-labs train", description="Train by a YAML configuration.")
     parser.add_argument("--config", required=True, help="the YAML file")
-    parser.add_argument("--resume", action="store_true", help="go on from the last whole checkpoint")
+    parser.add_argument("--resume", action="store_true", help="resume from the last complete checkpoint")
     parser.add_argument("--seed", type=int, help="seed; default training.seed, else 0")
     parser.add_argument("--run_name", default="cli", help="a lab's run folder: its name (default: cli)")
     parser.add_argument("--no_score", action="store_true", help="don't answer the test split at the end")
@@ -80,7 +80,7 @@ def _train(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def _start(output: Output, key: str, resume: bool) -> Path | None:
-    """The checkpoint to go on from; what is in the way of the new training is removed by one process."""
+    """The checkpoint to resume from; without ``--resume``, the main process removes old checkpoints."""
     if not resume:
         if is_main():
             output.clear_checkpoints(key)

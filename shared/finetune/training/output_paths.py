@@ -23,7 +23,7 @@ WITHOUT_EFFECT = (  # keys of training: that do not change the weights
 
 
 class Output(Protocol):
-    """What training needs of a place: checkpoints that outlive a kill, and a folder that appears whole."""
+    """Where a run writes: checkpoints that survive a kill, and a result folder that is written atomically."""
 
     def checkpoints(self, key: str) -> Path: ...
     def last_checkpoint(self, key: str) -> Path | None: ...
@@ -47,14 +47,14 @@ def output_for(file: str | Path, config: Config, run_name: str = "cli") -> Outpu
 
 
 def checkpoint_key(config: Config, seed: int) -> str:
-    """Keeps trainings apart that must not resume from each other: a hash of what decides the weights."""
+    """Distinguishes runs that must not resume from each other: a hash of everything that decides the weights."""
     decides = {name: value for name, value in config.given().items() if name not in ("evaluation", "lab")}
     training = decides.get("training", {})
     decides["training"] = {name: value for name, value in training.items() if name not in WITHOUT_EFFECT}
     if training.get("metric_for_best_model", "loss").removeprefix("eval_") != "loss":
         decides["evaluation"] = config.given().get("evaluation")  # the best checkpoint is chosen by it
     if world_size() > 1:
-        decides["processes"] = world_size()  # each has its rows and its random numbers
+        decides["processes"] = world_size()  # each has its own rows and random numbers
     return f"{config.peft.method}-seed{seed}-{fingerprint(decides)}"
 
 
@@ -84,7 +84,7 @@ class LabOutput:
 
 @dataclass
 class FolderOutput:
-    """A plain output folder; the checkpoints lie beside it until the end."""
+    """A plain output folder; the checkpoints are next to it until the end."""
 
     path: Path
 

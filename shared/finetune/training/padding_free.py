@@ -1,8 +1,7 @@
-"""A padded batch as one row without padding: on a CPU padding costs as much as text.
+"""Padding-free batches on a CPU, where padding costs as much as text.
 
-The rows are laid end to end, each with positions of its own, and attention works on each row by itself. What is
-computed for each token is the same. TRL's ``padding_free`` does this on GPUs, where FlashAttention takes rows of unlike
-length.
+The rows are concatenated, each with its own positions, and attention is computed for each row separately, so that the
+result for each token is the same. TRL's ``padding_free`` does this on GPUs with FlashAttention.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ KNOWN = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def supports_padding_free(model: Any) -> bool:
-    """Whether a model computes the same for joined rows: a known decoder on a CPU, whose attention sees all of a row.
+    """Whether a model gives the same results without padding: a known decoder on a CPU with full attention.
 
     Checkpointed layers are computed again during the backward pass, when :func:`per_row_attention` has ended.
 
@@ -39,7 +38,7 @@ def supports_padding_free(model: Any) -> bool:
 
 
 def padding_free_pays_off(mask: torch.Tensor, hidden: int) -> bool:
-    """Whether the saved padding is more work than attention costs that is called row by row.
+    """Whether the saved padding outweighs the cost of calling attention row by row.
 
     A layer has about 12·d² multiplications for each token; a call of attention costs about as much as :data:`CALL`.
 
@@ -52,7 +51,7 @@ def padding_free_pays_off(mask: torch.Tensor, hidden: int) -> bool:
 
 
 def without_padding(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A padded batch as one row.
+    """A padded batch as one row without padding.
 
     Args:
         inputs: ``input_ids``, ``attention_mask`` and ``labels``, each (batch, seq), padded on either side.

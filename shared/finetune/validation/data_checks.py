@@ -111,7 +111,7 @@ def hidden_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
         rows = local.rows(local.scored) if task.references and local.scored else None
         names = task.labels(config) if rows is not None else []
     except PeftLabsError:
-        return  # told by split_problems or label_problems
+        return  # reported by split_problems or label_problems
     if rows is not None:
         yield from _told(lambda: task.references(rows, config, names), ("dataset", f"{local.scored}_split"), source)
 
@@ -129,7 +129,7 @@ def reference_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     try:
         rows = local.rows(local.scored) if local.scored and config.task_type == "CAUSAL_LM" else None
     except PeftLabsError:
-        return  # told by split_problems
+        return  # reported by split_problems
     if rows is None:
         return
     number = config.evaluation.rows
@@ -189,7 +189,7 @@ def _lengths(local: LocalInputs) -> ResponseLengths | None:
     try:
         return lengths(local)
     except DataError:
-        return None  # told by pair_problems
+        return None  # reported by pair_problems
 
 
 def _rows(local: LocalInputs) -> Any:
@@ -197,7 +197,7 @@ def _rows(local: LocalInputs) -> Any:
     try:
         return local.rows(local.splits[0]) if local.splits else None
     except PeftLabsError:
-        return None  # told by split_problems
+        return None  # reported by split_problems
 
 
 def _columns(local: LocalInputs) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""What a training run will take: trained parameters, memory by its parts, steps. From shapes alone, before a run."""
+"""Estimate of a run: trainable parameters, memory by parts, steps. Computed from shapes, before the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training run will take, on one device.
+    """The estimated cost of a run on one device.
 
     Attributes:
         trainable: Trained parameters.
@@ -157,7 +157,7 @@ def _base_weights(config: Config, model: torch.nn.Module, base: int, own: int) -
 
 
 # [bytes] that optimizers keep of each trained parameter, by their names in transformers; the first that matches.
-# "weight" stands for states in the weight's own number format. Adafactor's rows and columns are next to nothing.
+# "weight" means states in the weight's dtype. Adafactor's rows and columns are negligible.
 OPTIMIZERS: tuple[tuple[str, Any], ...] = (
     (r"adafactor|^sgd|galore|lomo|apollo", 0),
     (r"ademamix.*8bit", 3),

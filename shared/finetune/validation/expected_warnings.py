@@ -1,4 +1,4 @@
-"""The warnings that a training will begin with, from shapes, tokenizer and rows alone."""
+"""The warnings that a run will start with, computed from shapes, tokenizer and rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.finetune.validation.local_inputs import LocalInputs
 
 
 def expected_warnings(local: LocalInputs) -> list[str]:
-    """As :func:`shared.finetune.training.warnings.warnings_of` says them before a training.
+    """As :func:`shared.finetune.training.warnings.warnings_of` gives them before a run.
 
     Args:
         local: A sound configuration.

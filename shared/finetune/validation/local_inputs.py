@@ -1,4 +1,4 @@
-"""What a configuration names and this machine has: the architecture, the tokenizer and the rows, without a download."""
+"""Architecture, tokenizer and rows of a configuration, as far as they are on this machine; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class LocalInputs:
                 return None
             return load_tokenizer(self.config.model, words=self.config.task_type == "TOKEN_CLS")
         except (PeftLabsError, OSError, ValueError):
-            return None  # the base's own problems are told by `about`
+            return None  # the base's own problems are reported by `about`
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _reference(name: str) -> tuple[PretrainedConfig, str] | None:
 
 
 def _refuse_task(about: PretrainedConfig, config: Config) -> None:
-    """An architecture that has no head for the task, or reads both ways where it should go on with a text."""
+    """An architecture that has no head for the task, or is bidirectional and can't generate text."""
     able = tasks_of(about)
     if config.task_type not in able:
         raise ModelError(

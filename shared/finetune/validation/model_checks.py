@@ -108,7 +108,7 @@ def length_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
 
 
 def end_token_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
-    """A tokenizer whose own tokens have no row in the model's embedding: a training would stop at the first one."""
+    """A tokenizer whose own tokens have no row in the model's embedding: training would fail at the first one."""
     tokenizer, model = local.tokenizer, _architecture(local)
     if tokenizer is None or model is None:
         return
@@ -127,7 +127,7 @@ def _architecture(local: LocalInputs):
     try:
         return local.architecture[0] if local.architecture else None
     except (PeftLabsError, ValueError):
-        return None  # told by base_problems
+        return None  # reported by base_problems
 
 
 def _ends(name: str, ending: str) -> bool:
