@@ -16,7 +16,7 @@ from shared.finetune.data import load_rows
 from shared.finetune.evaluation import evaluate_rows, scores_text
 from shared.finetune.merge_adapter import merge
 from shared.finetune.models import load_tuned
-from shared.finetune.training.output_paths import place_for
+from shared.finetune.training.output_paths import output_for
 from shared.finetune.training.saving import save
 from shared.finetune.training.training_run import run
 from shared.library_notices import hide_library_notices
@@ -36,11 +36,11 @@ def main() -> None:
 
     config = load_config(file, words)  # lists all problems, with file, line and fix
     print(f"1. train: {config.peft.method} on {config.model.name_or_path}, {config.dataset.name}")
-    place = place_for(file, config)
-    key = place.key(config, SEED)
-    result = run(config, place.checkpoints(key), seed=SEED, show=True)
-    folder = place.write(lambda out: save(result, config, out), [SEED])
-    place.clear_checkpoints(key)
+    output = output_for(file, config)
+    key = output.key(config, SEED)
+    result = run(config, output.checkpoints(key), seed=SEED, show=True)
+    folder = output.write(lambda out: save(result, config, out), [SEED])
+    output.clear_checkpoints(key)
     trained, total = result.metrics["trainable"], result.metrics["total"]
     print(f"   {trained:,} of {total:,} parameters; {scores_text(result.metrics)}; written to {folder}")
 
