@@ -30,7 +30,7 @@ MODULES = {
     "validate-config": ("shared.finetune.validate_config", "List all problems of a configuration at once."),
 }
 
-Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; all where none is given.")]
+Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; default: all.")]
 
 
 @app.command()
@@ -56,7 +56,7 @@ def run_labs(
     ] = False,
     summary: Annotated[bool, typer.Option("--summary", help="End with a table of each lab's results.")] = False,
 ) -> None:
-    """Execute labs headless, 01 to 04; the executed copies lie in runs/_executed."""
+    """Execute labs headless, 01 to 04; the executed copies are in runs/_executed."""
     from shared import notebooks
 
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
