@@ -65,7 +65,7 @@ WRONG = {
     ],
     "repair": [
         (lambda model: model, "nothing has changed"),
-        (_freeze_all, "nothing trains"),
+        (_freeze_all, "no parameter is trainable"),
         (_freeze_adapter, "other way round"),
         (_any_lora, "by chance"),
         (_base_layers_only, "still train"),
