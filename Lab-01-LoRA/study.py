@@ -48,10 +48,10 @@ METHODS = {
     "tiny": {"lora": (2.5e-3, 5e-3, 1e-2), "full": (5e-4, 1e-3, 2e-3)},
     "laptop": {},
 }
-#: Profile -> ranks, values of α and learning rates: each rank chooses its own pair from the same grid.
+#: Profile -> ranks and learning rates; each rank chooses its own learning rate. α is the configuration's.
 RANKS = {
-    "tiny": ((1, 4, 16), (16, 32), (5e-3, 1e-2)),
-    "laptop": ((1, 8), (16,), (5e-4, 1e-3)),
+    "tiny": ((1, 4, 16), (2.5e-3, 5e-3, 1e-2)),
+    "laptop": ((1, 8), (5e-4, 1e-3)),
 }
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 
@@ -222,8 +222,8 @@ def steps(study: Study, parts: list[str]) -> Iterator[Callable[[], None]]:
             for rate in rates:
                 yield lambda m=method, z=size, x=rate, s=seed: study.run("methods", m, *z, x, s)
     for seed in SEEDS if "ranks" in parts else ():
-        for r, alpha, rate in itertools.product(*RANKS[study.profile]):
-            yield lambda r=r, a=alpha, x=rate, s=seed: study.run("ranks", "lora", r, a, x, s)
+        for rank, rate in itertools.product(*RANKS[study.profile]):
+            yield lambda r=rank, x=rate, s=seed: study.run("ranks", "lora", r, alpha, x, s)
     for seed in SEEDS if "merge" in parts and METHODS[study.profile] else ():
         for method in ("lora", "qlora"):
             yield lambda m=method, s=seed: merge_ways(study, m, s)

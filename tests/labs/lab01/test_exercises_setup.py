@@ -85,8 +85,8 @@ def test_build_labels_accepts_tensors():
     import torch
 
     def with_tensors(prompt, answer, eos):
-        learnt = answer + [eos]
-        return torch.tensor(prompt + learnt), torch.tensor([-100] * len(prompt) + learnt)
+        learned = answer + [eos]
+        return torch.tensor(prompt + learned), torch.tensor([-100] * len(prompt) + learned)
 
     assert lab01.build_labels(with_tensors).passed
 

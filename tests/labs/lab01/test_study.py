@@ -54,7 +54,7 @@ def test_the_ranks_share_one_grid(study):
     for method, r, alpha, rate in by_setting(study["runs"]):
         if method == "lora":
             grids[r].add((alpha, rate))
-    assert set(grids) == {1, 4, 16} and len(set.intersection(*grids.values())) >= 4
+    assert set(grids) == {1, 4, 16} and len(set.intersection(*grids.values())) >= 3
 
 
 def test_the_five_ways_were_measured_for_lora_and_qlora(study):
