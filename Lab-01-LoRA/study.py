@@ -1,7 +1,8 @@
 """Lab 01's comparisons over several seeds.
 
-Every setting is chosen on the first half of the validation rows and reported on the second half. The test rows are
-not used here; they belong to the final comparison in 02-Train.
+The learning rate of each method and rank is chosen with the first seed, on the first half of the validation rows. The
+chosen setting is repeated with two more seeds and reported on the second half. The test rows are not used here; they
+belong to the final comparison in 02-Train.
 
     python Lab-01-LoRA/study.py --profile tiny                  # all parts
     python Lab-01-LoRA/study.py --profile tiny --parts methods  # one part
@@ -14,7 +15,6 @@ A run that is already in the file is not repeated; delete the file to measure ev
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import re
 import sys
@@ -132,15 +132,10 @@ class Study:
         self.save()
         print(self.runs[-1], flush=True)
 
-    def best(self, method: str) -> dict[str, float]:
-        """The settings with the best mean exact match on the rows to choose on."""
-        found: dict[tuple, list[float]] = {}
-        for one in self.runs:
-            if one["part"] == "methods" and one["method"] == method:
-                key = (one["r"], one["alpha"], one["learning rate"])
-                found.setdefault(key, []).append(one["chosen on"]["exact_match"])
-        best = max(found, key=lambda key: sum(found[key]) / len(found[key]))
-        return dict(zip(("r", "alpha", "rate"), best, strict=True))
+    def best(self, method: str, r: int | None) -> float:
+        """The learning rate with the best exact match on the rows to choose on, among the runs of the first seed."""
+        tried = [one for one in self.runs if (one["method"], one["r"], one["seed"]) == (method, r, SEEDS[0])]
+        return max(tried, key=lambda one: one["chosen on"]["exact_match"])["learning rate"]
 
 
 def content(text: str) -> str:
@@ -155,7 +150,8 @@ def merge_ways(study: Study, method: str, seed: int) -> None:
     """Train an adapter, and measure the five models that 04 builds from it and its base."""
     if any((one["method"], one["seed"]) == (method, seed) for one in study.merges):
         return
-    tuned, tokenizer, _ = study.train(method, seed=seed, **study.best("lora"))
+    rank, alpha = study.config.peft.lora_r, study.config.peft.lora_alpha
+    tuned, tokenizer, _ = study.train(method, rank, alpha, study.best("lora", rank), seed)
     with tempfile.TemporaryDirectory() as folder:
         tuned.save_pretrained(folder)
         del tuned
@@ -214,19 +210,28 @@ def read_back(study: Study, quantized: Any, adapter: Path) -> Any:
 
 
 def steps(study: Study, parts: list[str]) -> Iterator[Callable[[], None]]:
-    """All runs of the given parts, one call each; the part ``merge`` uses the settings that ``methods`` chose."""
-    r, alpha = study.config.peft.lora_r, study.config.peft.lora_alpha
-    for seed in SEEDS if "methods" in parts else ():
-        for method, rates in METHODS[study.profile].items():
-            size = (None, None) if method == "full" else (r, alpha)
-            for rate in rates:
-                yield lambda m=method, z=size, x=rate, s=seed: study.run("methods", m, *z, x, s)
-    for seed in SEEDS if "ranks" in parts else ():
-        for rank, rate in itertools.product(*RANKS[study.profile]):
-            yield lambda r=rank, x=rate, s=seed: study.run("ranks", "lora", r, alpha, x, s)
+    """All runs of the given parts, one call each; the part ``merge`` uses the learning rate chosen for LoRA."""
+    rank, alpha = study.config.peft.lora_r, study.config.peft.lora_alpha
+    ranks, rates = RANKS[study.profile]
+    if "methods" in parts:
+        for method, tried in METHODS[study.profile].items():
+            size = (None, None) if method == "full" else (rank, alpha)
+            yield from choose_and_repeat(study, "methods", method, size, tried)
+    for r in ranks if "ranks" in parts else ():
+        yield from choose_and_repeat(study, "ranks", "lora", (r, alpha), rates)
     for seed in SEEDS if "merge" in parts and METHODS[study.profile] else ():
         for method in ("lora", "qlora"):
             yield lambda m=method, s=seed: merge_ways(study, m, s)
+
+
+def choose_and_repeat(
+    study: Study, part: str, method: str, size: tuple[int | None, float | None], rates: tuple[float, ...]
+) -> Iterator[Callable[[], None]]:
+    """Every learning rate with the first seed, then the best one with the other seeds."""
+    for rate in rates:
+        yield lambda x=rate: study.run(part, method, *size, x, SEEDS[0])
+    for seed in SEEDS[1:]:
+        yield lambda s=seed: study.run(part, method, *size, study.best(method, size[0]), s)
 
 
 def main(argv: list[str] | None = None) -> int:
