@@ -37,7 +37,7 @@ from shared.finetune.training.language_model_trainer import AnswerLossTrainer
 from shared.labs import open_lab
 
 FOLDER = Path(__file__).resolve().parent / "study"
-QUIET = {"save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True}
+QUIET = {"save_strategy": "no", "eval_strategy": "no", "disable_tqdm": True, "logging_strategy": "no"}
 PARTS = ("methods", "ranks", "merge")
 SEEDS = (0, 1, 2)
 
