@@ -34,13 +34,15 @@ def refuse_unmergeable(settings: dict[str, Any], about: dict[str, Any], place: P
         ModelError: With the reason.
     """
     kind = settings.get("peft_type")
-    name = kind.lower().replace("_", "-") if kind else about.get("peft", {}).get("method")
-    if name in METHODS:
-        reason = METHODS[name].no_merge
+    if kind:
+        own = [method for method in METHODS.values() if method.peft_type == kind]
+    elif about.get("peft", {}).get("method") in METHODS:
+        own = [METHODS[about["peft"]["method"]]]
     else:
-        reason = _no_merge_in_peft(kind)
+        raise ModelError(f"{place} can't be merged: no method.json there says how it was trained", fix=SHIP)
+    reason = own[-1].no_merge if own else _no_merge_in_peft(kind)
     if reason:
-        raise ModelError(f"{place} ({kind or name}) can't be merged: {reason}", fix=SHIP)
+        raise ModelError(f"{place} ({kind or own[-1].name}) can't be merged: {reason}", fix=SHIP)
 
 
 def _no_merge_in_peft(kind: str | None) -> str:
