@@ -52,7 +52,8 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 #: Profile -> method -> the learning rates that are tried; adapters have the grid of "Houlsby".
 GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
-    "tiny": {"Houlsby": (2e-3, 4e-3), "LoRA": (2e-3, 4e-3), "full fine-tuning": (4e-4, 8e-4), "head": (5e-3, 2e-2)},
+    "tiny": {"Houlsby": (2e-3, 4e-3), "LoRA": (1e-3, 2e-3, 4e-3), "full fine-tuning": (2e-4, 4e-4, 8e-4),
+             "head": (5e-3, 2e-2, 5e-2)},
     "laptop": {"Houlsby": (1e-3, 3e-3), "LoRA": (1e-3, 3e-3), "full fine-tuning": (1e-4, 2e-4), "head": (5e-2,)},
 }  # fmt: skip
 #: Profile -> bottleneck sizes m beside the configuration's own, with their reduction factors d / m.
