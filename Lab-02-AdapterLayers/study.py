@@ -6,8 +6,8 @@ Learning rates are chosen by the mean accuracy on the validation rows. The repor
     python Lab-02-AdapterLayers/study.py --profile tiny --parts methods  # one part
     python Lab-02-AdapterLayers/study.py --profile tiny --minutes 5      # stop after 5 minutes; the next call continues
 
-The part ``notebooks`` executes the lab's four notebooks with each seed and keeps what they measure (AdapterDrop,
-AdapterFusion, combinations, the affine approximation). The results are written to
+The part ``notebooks`` executes the lab's notebooks up to 03 with each seed and keeps what they measure (AdapterDrop,
+AdapterFusion, combinations, the comparison with the linear probe). The results are written to
 ``Lab-02-AdapterLayers/study/<profile>.json`` after every run, which is where the notebooks read them. A run that is
 already in the file is not repeated; delete the file to measure everything anew.
 """
@@ -31,6 +31,7 @@ import torch
 from shared.finetune import train
 from shared.finetune.evaluation import evaluate_rows, scored_rows
 from shared.labs import open_lab
+from shared.runs import RunFolder
 
 LAB = "Lab-02-AdapterLayers"
 FOLDER = Path(__file__).resolve().parent / "study"
@@ -58,11 +59,13 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
 }  # fmt: skip
 #: Profile -> bottleneck sizes m beside the configuration's own, with their reduction factors d / m.
 SIZES = {"tiny": {1: 128, 64: 2}, "laptop": {1: 384}}
-#: What is kept of the stages that the notebooks write: stage -> file -> keys.
+#: What is kept of the stages that the notebooks write: stage -> file, keys.
 KEPT = {
-    "02-Train": {"metrics.json": ("adapter", "pfeiffer", "lora", "full", "second task", "fused", "adapter_drop")},
-    "03-Inference": {"quality.json": ("combined",)},
-    "04-Merge_and_Deploy": {"merge_error.json": ("accuracy", "max_logit_difference")},
+    "02-Train": (
+        "metrics.json",
+        ("adapter", "pfeiffer", "lora", "full", "second task", "fused", "adapter_drop", "against"),
+    ),
+    "03-Inference": ("quality.json", ("combined",)),
 }
 
 
@@ -119,18 +122,21 @@ class Study:
         return {method: max(rates, key=lambda rate: statistics.fmean(rates[rate])) for method, rates in found.items()}
 
     def run_notebooks(self, seed: int) -> None:
-        """Execute the four notebooks with a seed and keep what they measured."""
+        """Execute the notebooks up to 03 with a seed and keep what they measured."""
         if any(one["seed"] == seed for one in self.notebooks):
             return
         from shared.notebooks.runner import run_labs
-        from shared.runs import RunFolder
 
-        run_labs([LAB], profile=self.profile, seed=seed, run_name=f"study-{seed}", resume=True)
-        folder, record = RunFolder(LAB, self.profile, f"study-{seed}"), {"seed": seed}
-        for stage, files in KEPT.items():
-            for file, names in files.items():
-                values = folder.read(stage).json(file)
-                record |= {name: values[name] for name in names if name in values}
+        name = f"study-{seed}"
+        run_labs([LAB], profile=self.profile, stages=("01", "02", "03"), seed=seed, run_name=name, resume=True)
+        self.keep(seed, name)
+
+    def keep(self, seed: int, run_name: str) -> None:
+        """Store what the notebooks of a run measured."""
+        folder, record = RunFolder(LAB, self.profile, run_name), {"seed": seed}
+        for stage, (file, names) in KEPT.items():
+            values = folder.read(stage).json(file)
+            record |= {name: values[name] for name in names if name in values}
         self.notebooks.append(record)
         self.save()
 
