@@ -22,6 +22,8 @@ PROFILES = ("tiny", "laptop", "full")
 
 #: Whether this process is offline because open_lab said so (and not because the user did).
 _offline_by_us = False
+#: The fine-tuning method of the lab opened last in this process; figures draw it in blue.
+_opened_method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,15 @@ def open_lab(lab: str, profile: str | None = None, run_name: str = "default", se
     hide_library_notices()
     from shared.finetune.config import load_config  # late: pydantic and yaml are not needed by runs and errors
 
-    return Lab(lab, name, reason, load_config(file), RunFolder(lab, name, run_name), seed)
+    global _opened_method
+    config = load_config(file)
+    _opened_method = config.peft.method
+    return Lab(lab, name, reason, config, RunFolder(lab, name, run_name), seed)
+
+
+def opened_method() -> str | None:
+    """The fine-tuning method of the lab that this process opened last, or None."""
+    return _opened_method
 
 
 def choose_profile(profile: str | None = None) -> tuple[str, str]:

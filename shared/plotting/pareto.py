@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from shared.plotting.style import COLOURS, DASHES, MARKERS, new_figure, style
+from shared.plotting.axes import add_legend, add_references, required, set_title
+from shared.plotting.roles import colours_of
+from shared.plotting.style import MARKERS, new_figure, style
 
 LABELS = (5, -12, 17, -24)  # heights of neighbours' names above their marks [points], so that they don't overlap
 
@@ -57,30 +59,39 @@ def pareto(
     ylabel: str,
     title: str = "",
     references: Mapping[str, float] | None = None,
+    own: str | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """Scores against trained parameters on a logarithmic axis; a dashed line joins those that none beats.
+    """Scores against trainable parameters on a logarithmic axis; a dashed line joins those that none beats.
 
     Args:
-        points: Name -> (trained parameters [1], a score for each seed).
+        points: Name -> (trainable parameters, a score for each seed).
         ylabel: The score, with its unit.
-        title: Title; default none.
+        title: What the figure shows: the finding, in one sentence.
         references: Name -> score, drawn as horizontal lines (the majority class, for example).
+        own: The lab's own method, drawn in blue; default: that of the opened lab.
+        colours: Name -> colour or role, where the name does not say it.
     """
     means = {name: (count, statistics.fmean(scores)) for name, (count, scores) in points.items()}
     heights = _label_heights(means)
     with style():
         figure, (axes,) = new_figure(4.2)
-        for i, (name, (count, scores)) in enumerate(points.items()):
+        for i, (name, colour) in enumerate(zip(points, colours_of(points, own, colours, lines=True), strict=True)):
+            count, scores = points[name]
             spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
-            axes.errorbar(count, means[name][1], yerr=spread or None, fmt=MARKERS[i % 7], color=COLOURS[i % 7],
+            axes.errorbar(count, means[name][1], yerr=spread or None, fmt=MARKERS[i % len(MARKERS)], color=colour,
                           capsize=3)  # fmt: skip
             axes.annotate(name, (count, means[name][1]), (6, heights[name]), textcoords="offset points", fontsize=9)
         front = pareto_front(means)
-        axes.plot(*zip(*(means[name] for name in front), strict=True), color="grey", linestyle="--", linewidth=1,
-                  zorder=1, label="not beaten")  # fmt: skip
-        for i, (name, value) in enumerate((references or {}).items(), start=1):
-            axes.axhline(value, color="black", linestyle=DASHES[(i + 2) % 7], linewidth=1.2, label=name)
-        axes.set(xscale="log", xlabel="trained parameters [1], the head included", ylabel=ylabel, title=title)
+        if len(front) > 2:  # two points are no curve
+            axes.plot(*zip(*(means[name] for name in front), strict=True), color="grey", linestyle="--", linewidth=1,
+                      zorder=1, label="no other method is better with fewer parameters")  # fmt: skip
+        add_references(axes, references, own=own)
+        axes.set(xscale="log", xlabel="trainable parameters, the head included", ylabel=required(ylabel, "the y label"))
         axes.margins(x=0.15, y=0.15)
-        figure.legend(loc="outside upper right", ncols=3)
+        if "[%" in ylabel and axes.get_ylim()[1] > 100 and all(score <= 100 for _, score in means.values()):
+            axes.set_ylim(top=100)
+        if len(front) > 2 or references:
+            add_legend(figure)
+        set_title(figure, title)
     return figure

@@ -8,11 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from shared.plotting.style import COLOURS, HATCHES, new_figure, style
+from shared.plotting.axes import set_title
+from shared.plotting.roles import OWN
+from shared.plotting.style import HATCHES, new_figure, style
 
 LOOKS = {
     "frozen": ("#D9D9D9", HATCHES[0]),
-    "trained": (COLOURS[4], HATCHES[1]),
+    "trained": (OWN, HATCHES[1]),
     "sum": ("white", HATCHES[0]),
 }  # what a block is -> its colour and hatch
 
@@ -23,7 +25,7 @@ def stacks(columns: Mapping[str, Sequence[tuple[str, str]]], title: str = "") ->
     Args:
         columns: Name of a column -> its blocks from the bottom to the top: (text, one of ``frozen``, ``trained``,
             ``sum``).
-        title: Title; default none.
+        title: What the figure shows: the finding, in one sentence.
 
     Raises:
         ValueError: If a block is of another kind.
@@ -36,11 +38,12 @@ def stacks(columns: Mapping[str, Sequence[tuple[str, str]]], title: str = "") ->
         figure, (axes,) = new_figure(1.2 + 0.45 * most)
         for place, (name, blocks) in enumerate(columns.items()):
             _column(axes, 1.2 * place, name, blocks)
-        axes.set(xlim=(-0.1, 1.2 * len(columns) - 0.1), ylim=(-0.9, most), title=title)
+        axes.set(xlim=(-0.1, 1.2 * len(columns) - 0.1), ylim=(-0.9, most))
         axes.axis("off")
+        set_title(figure, title)
         used = [kind for kind in ("frozen", "trained") if any(kind == k for b in columns.values() for _, k in b)]
         handles = [Patch(facecolor=LOOKS[k][0], hatch=LOOKS[k][1], edgecolor="#404040", label=k) for k in used]
-        figure.legend(handles=handles, loc="outside upper right", ncols=len(used))
+        figure.legend(handles=handles, loc="outside lower left", ncols=len(used))
     return figure
 
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from shared.plotting.style import COLOURS, new_figure, style
+from shared.plotting.axes import set_title
+from shared.plotting.roles import NEUTRAL, OWN
+from shared.plotting.style import new_figure, style
 
 
 def _array(values: Any) -> np.ndarray:
@@ -22,7 +24,7 @@ def matrix_heatmap(matrices: Mapping[str, Any], unit: str = "weight", title: str
     Args:
         matrices: Name -> array or tensor of shape (rows, columns).
         unit: What the colours mean.
-        title: Title; default none.
+        title: What the figure shows: the finding, in one sentence.
     """
     arrays = {name: _array(matrix) for name, matrix in matrices.items()}
     if any(array.ndim != 2 for array in arrays.values()):
@@ -37,7 +39,7 @@ def matrix_heatmap(matrices: Mapping[str, Any], unit: str = "weight", title: str
             axis.grid(False)
         axes[0].set_ylabel("output feature")
         figure.colorbar(image, ax=axes, label=unit, shrink=0.85)
-        figure.suptitle(title or None)
+        set_title(figure, title)
     return figure
 
 
@@ -47,7 +49,7 @@ def codebook(levels: Mapping[str, Sequence[float]], sample: Any = None, title: s
     Args:
         levels: Name -> levels in [-1, 1], for example NF4's 16 beside 16 evenly spaced ones.
         sample: Values scaled to [-1, 1] whose histogram shows where levels are needed; None leaves it out.
-        title: Title; default none.
+        title: What the figure shows: the finding, in one sentence.
     """
     with style():
         figure, (axes,) = new_figure(1.2 + 0.45 * len(levels) + (1.2 if sample is not None else 0))
@@ -56,14 +58,17 @@ def codebook(levels: Mapping[str, Sequence[float]], sample: Any = None, title: s
             counts, edges = np.histogram(_array(sample).ravel(), bins=81, range=(-1, 1))
             axes.stairs(height - 0.3 + 2.4 * counts / max(counts.max(), 1), edges, baseline=height - 0.3, fill=True,
                         color="#BBBBBB", label="the weights (each block divided by its largest)")  # fmt: skip
-            figure.legend(loc="outside upper right")
+            figure.legend(loc="outside lower left")
         for row, values in enumerate(levels.values()):
             place = height - 1 - row
             axes.hlines(place, -1, 1, color="#BBBBBB", linewidth=0.8)
-            axes.plot(values, [place] * len(values), "|", color=COLOURS[row % 7], markersize=18, markeredgewidth=2.2)
+            axes.plot(
+                values, [place] * len(values), "|", color=(OWN, *NEUTRAL)[row % 7], markersize=18, markeredgewidth=2.2
+            )
         names = [f"{name}\n{len(values)} levels" for name, values in levels.items()]
         axes.set_yticks(range(height - 1, -1, -1), names)
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel="value of the level [fraction of the block's largest weight]", xlim=(-1.05, 1.05), title=title)
+        axes.set(xlabel="value of the level [fraction of the block's largest weight]", xlim=(-1.05, 1.05))
         axes.set_ylim(bottom=-0.6)
+        set_title(figure, title)
     return figure

@@ -9,7 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shared.plotting.style import COLOURS, DASHES, HATCHES, MARKERS, new_figure, style
+from shared.plotting.axes import add_legend, add_references, line_style, required, set_title, set_values_axis
+from shared.plotting.roles import NEUTRAL, OWN, colours_of
+from shared.plotting.style import HATCHES, MARKERS, new_figure, style
 
 
 def token_lengths(
@@ -28,8 +30,8 @@ def token_lengths(
         raise ValueError("token_lengths: there are no rows")
     edges = np.histogram_bin_edges(values, bins=min(bins, max(values) - min(values) + 1))
     with style():
-        figure, (axes,) = new_figure(3.0)
-        for (name, part), colour, hatch in zip(lengths.items(), COLOURS, HATCHES, strict=False):
+        figure, (axes,) = new_figure(3.6)
+        for (name, part), colour, hatch in zip(lengths.items(), (OWN, *NEUTRAL), HATCHES, strict=False):
             label = f"{name}: {len(part):,} rows, median {statistics.median(part):.0f}, longest {max(part)}"
             shares = np.full(len(part), 100 / len(part))
             axes.hist(part, edges, weights=shares, label=label, alpha=0.55, color=colour, hatch=hatch, edgecolor=colour)
@@ -37,36 +39,55 @@ def token_lengths(
             fits = 100 * sum(value <= limit for value in values) / len(values)
             label = f"max_length {limit}: {fits:.1f} % of the rows fit"
             axes.axvline(limit, color="black", linestyle="--", label=label)
-        axes.set(xlabel="length of a row [tokens]", ylabel="share of the split's rows [%]", title=title)
-        axes.set_ylim(top=axes.get_ylim()[1] * (1.12 + 0.1 * len(lengths)))  # room for the legend
-        axes.legend(loc="upper left")
+        axes.set(xlabel="length of a row [tokens]", ylabel="share of the split's rows [%]")
+        axes.set_ylim(top=min(100, 1.08 * axes.get_ylim()[1]))
+        add_legend(figure, columns=2)
+        set_title(figure, title)
     return figure
 
 
-def draw_losses(axes: Axes, series: Mapping[str, Sequence[tuple[float, float]]], per: str = "token") -> None:
+def draw_losses(
+    axes: Axes,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    per: str = "token",
+    own: str | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> None:
     """Draw named lines of (step, loss) into axes; short ones with markers, so that single points are seen."""
-    for i, (name, points) in enumerate(series.items()):
+    for i, (name, colour) in enumerate(zip(series, colours_of(series, own, colours, lines=True), strict=True)):
+        points = series[name]
         if points:
             steps, losses = zip(*points, strict=True)
             marker = MARKERS[i % len(MARKERS)] if len(points) <= 25 else None
-            axes.plot(steps, losses, label=name, color=COLOURS[i % 7], linestyle=DASHES[i % 7], marker=marker)
+            axes.plot(steps, losses, label=name, color=colour, marker=marker, **line_style(i, len(points)))
     axes.set(xlabel="training step", ylabel=f"loss [nats per {per}]")
     axes.set_ylim(bottom=0)
-    axes.legend()
 
 
-def loss_curves(series: Mapping[str, Sequence[tuple[float, float]]], title: str = "", per: str = "token") -> Figure:
+def loss_curves(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    title: str = "",
+    per: str = "token",
+    own: str | None = None,
+    colours: Mapping[str, str] | None = None,
+    references: Mapping[str, float] | None = None,
+) -> Figure:
     """Losses over training steps.
 
     Args:
         series: Name -> list of (step, loss [nats]); see :func:`split_history` for the Trainer's history.
-        title: Title; default none.
+        title: What the figure shows: the finding, in one sentence.
         per: What the loss is a mean over: a token where text is generated or tagged, a row where rows are classified.
+        own: The lab's own method, drawn in blue; default: that of the opened lab.
+        colours: Name -> colour or role, where the name does not say it.
+        references: Name -> loss, drawn as horizontal lines (the loss of guessing, for example).
     """
     with style():
-        figure, (axes,) = new_figure(3.2)
-        draw_losses(axes, series, per)
-        axes.set_title(title)
+        figure, (axes,) = new_figure(3.4)
+        draw_losses(axes, series, per, own, colours)
+        add_references(axes, references, own=own)
+        add_legend(figure)
+        set_title(figure, title)
     return figure
 
 
@@ -84,6 +105,8 @@ def sweep(
     ylabel: str,
     references: Mapping[str, float] | None = None,
     title: str = "",
+    own: str | None = None,
+    colour: str = OWN,
 ) -> Figure:
     """Mean and standard deviation over seeds against a swept value, on a logarithmic axis to the base 2.
 
@@ -92,24 +115,32 @@ def sweep(
         xlabel: What is swept, with its unit.
         ylabel: The score, with its unit.
         references: Name -> score, drawn as horizontal lines (base model, full fine-tuning).
-        title: Title; default none.
+        title: What the figure shows: the finding, in one sentence.
+        own: The lab's own method; default: that of the opened lab.
+        colour: Colour or role of the swept method; default: the lab's own.
     """
     points = sorted(scores.items())
     means = [statistics.fmean(values) for _, values in points]
     spread = [statistics.stdev(values) if len(values) > 1 else 0.0 for _, values in points]
     seeds = max(len(values) for _, values in points)
     label = f"mean ± standard deviation, {seeds} seeds" if seeds > 1 else "one seed"
+    (drawn,) = colours_of(["swept"], own, {"swept": colour})
     with style():
-        figure, (axes,) = new_figure(3.4)
+        figure, (axes,) = new_figure(3.6)
         ticks = [value for value, _ in points]
-        axes.errorbar(ticks, means, spread if seeds > 1 else None, color=COLOURS[0], marker="o", capsize=4, zorder=3,
-                      label=label)  # fmt: skip
-        for value, parts in points:
-            axes.plot([value] * len(parts), parts, "o", color=COLOURS[0], alpha=0.35, markersize=4)
-        for i, (name, score) in enumerate((references or {}).items(), start=1):
-            axes.axhline(score, color=COLOURS[i % 7], linestyle=DASHES[i % 7], label=name)
+        axes.errorbar(ticks, means, spread if seeds > 1 else None, color=drawn, marker="o", capsize=4, zorder=3,
+                      label=label, **line_style(0, len(ticks)))  # fmt: skip
+        for i, (value, parts) in enumerate(points if seeds > 1 else []):
+            axes.plot([value] * len(parts), parts, "x", color=drawn, alpha=0.5, markersize=4,
+                      label=None if i else "each seed")  # fmt: skip
+        add_references(axes, references, own=own)
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-        axes.legend()
+        axes.minorticks_off()
+        shown = [score for _, values in points for score in values] + list((references or {}).values())
+        shown += [mean + deviation for mean, deviation in zip(means, spread, strict=True) if mean + deviation <= 100]
+        set_values_axis(axes, "y", ylabel, shown, start=min(shown))
+        axes.set_xlabel(required(xlabel, "the x label"))
+        add_legend(figure)
+        set_title(figure, title)
     return figure

@@ -65,7 +65,7 @@ def test_numbers_in_figures_come_from_the_data():
     assert "0.85 ± 0.07" in words(FIGURES["bars"]()) and "0.10" in words(FIGURES["bars"]())
     text = words(FIGURES["memory_bars"]())
     assert "15.9 GB" in text and "100.0 GB →" in text and "24 GB" in text
-    assert "384 numbers\ninstead of 2,048" in words(FIGURES["low_rank"]())
+    assert "384 parameters\ninstead of 2,048" in words(FIGURES["low_rank"]())
     assert "88.0 (84.0 – 92.0)" in words(FIGURES["intervals"]())
     assert "2 seeds" in words(FIGURES["sweep"]())
     assert "3 levels" in words(FIGURES["codebook"]())

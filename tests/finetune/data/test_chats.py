@@ -16,6 +16,7 @@ from shared.finetune.data.chats import plain
 from shared.finetune.evaluation import Generation, scoring
 from shared.finetune.models import load_base
 from shared.finetune.schema.sections import DatasetSection
+from shared.finetune.training import training_run
 from shared.tiny import model_path
 
 # As ChatML: the role, the text, the end token and a line break behind it
@@ -128,7 +129,7 @@ def test_loss_counts_the_assistants_text_only(configured, tmp_path, every, wante
     """Token by token, through SFTTrainer's own preparation and collator."""
     config = configured([{"messages": LONG}] * 10, {"train_on": "all" if every else "last"})
     base, tokenizer = load_base(config)
-    trainer, _ = train._trainer(config, base, tokenizer, tmp_path / "c", 0, ())
+    trainer, _ = training_run._trainer(config, base, tokenizer, tmp_path / "c", 0, ())
     assert len(trainer.train_dataset) == 8 * len(wanted)  # ten rows less one each for evaluation and test
     batch = trainer.data_collator([trainer.train_dataset[n] for n in range(len(wanted))])
     for ids, labels, right in zip(batch["input_ids"], batch["labels"], wanted, strict=True):

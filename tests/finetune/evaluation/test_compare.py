@@ -48,15 +48,15 @@ def test_two_methods_and_two_seeds_make_a_table_a_plot_and_json(tmp_path, capsys
 
 
 def test_what_is_finished_is_not_computed_again(tmp_path, config, monkeypatch):
-    from shared.finetune import train
+    from shared.finetune.training import training_run
 
-    trained, real = [], train.run
+    trained, real = [], training_run.run
 
     def counted(config, *args, **settings):
         trained.append((config.peft.method, settings["seed"]))
         return real(config, *args, **settings)
 
-    monkeypatch.setattr(train, "run", counted)
+    monkeypatch.setattr(training_run, "run", counted)
     one = compare.compare(config, [0], tmp_path, ["head"], say=lambda line: None)
     again = compare.compare(config, [0], tmp_path, ["head"], say=lambda line: None)
     assert trained == [("head", 0)] and again["results"] == one["results"]
