@@ -1,4 +1,4 @@
-"""Answers generated from a model, and how many of them are right."""
+"""Generate a model's answers and score them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs evaluate``: the task's metrics on a split.
 
     Returns:
-        0, or 1 after an error that is printed with its fix.
+        0, or 1 after an error, which is printed with its fix.
     """
     parser = argparse.ArgumentParser(prog="peft-labs evaluate", description="Score a model on a split.")
     parser.add_argument("--config", required=True, help="the YAML file")

@@ -1,4 +1,4 @@
-"""Every problem of a configuration at once, and for a good one what it will cost."""
+"""Report all problems of a configuration at once, and for a valid one its cost."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.errors import HardwareError
-from shared.finetune.config import Config, check, read, salvage
-from shared.finetune.schema.problems import Problem, set_of
+from shared.finetune.config import Config, check, read, valid_part
+from shared.finetune.schema.problems import Problem, without_repetitions
 from shared.finetune.schema.yaml_source import Source
 from shared.finetune.training.precision import choose_precision
 from shared.finetune.validation import data_checks, model_checks
@@ -28,20 +28,20 @@ def shipped_configs() -> list[Path]:
 
 
 def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Config | None, list[Problem]]:
-    """Check one file, against the architecture and the rows too where these are on this machine.
+    """Check one file, also against the architecture and the rows if these are on this machine.
 
     Args:
         file: The YAML file.
         overrides: ``key=value`` texts.
 
     Returns:
-        The configuration (None when it has problems) and the problems in the file's order.
+        The configuration (None if it has problems) and the problems in the file's order.
     """
     source = read(file, overrides or [])
     config, problems = check(source)
-    sound = config or salvage(source)
-    if sound is not None:
-        problems = set_of([*problems, *_deep_problems(AtHand(sound), source, problems)])
+    usable = config or valid_part(source)
+    if usable is not None:
+        problems = without_repetitions([*problems, *_deep_problems(AtHand(usable), source, problems)])
     if not problems:
         problems = list(_argument_problems(config, source))
     problems.sort(key=lambda problem: (problem.line, problem.key))
@@ -49,17 +49,17 @@ def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Conf
 
 
 def _deep_problems(hand: AtHand, source: Source, problems: list[Problem]) -> Iterator[Problem]:
-    """What model, rows and device show, as far as the keys that it depends on are sound."""
-    bad = {problem.key for problem in problems}
+    """Problems that need model, rows or device; a check is skipped if one of its keys has a problem already."""
+    invalid = {problem.key for problem in problems}
     for keys, find in (*model_checks.CHECKS, *data_checks.CHECKS, (DEVICE_KEYS, _device_problems)):
-        if not any(_touches(key, one) for key in keys for one in bad):
-            found = [problem for problem in find(hand, source) if problem.key not in bad]
+        if not any(_touches(key, one) for key in keys for one in invalid):
+            found = [problem for problem in find(hand, source) if problem.key not in invalid]
             yield from found
-            bad |= {problem.key for problem in found}
+            invalid |= {problem.key for problem in found}
 
 
 def _touches(key: str, other: str) -> bool:
-    """Whether one of two dotted keys lies within the other."""
+    """Whether one of two dotted keys contains the other."""
     short, long = sorted((key, other), key=len)
     return long == short or long.startswith((f"{short}.", f"{short}["))
 
@@ -68,7 +68,7 @@ DEVICE_KEYS = ("training.bf16", "training.fp16", "training.use_cpu", "model.name
 
 
 def _device_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
-    """A number format that this machine's device does not have."""
+    """A dtype that this machine's device does not support."""
     try:
         choose_precision(hand.config)
     except HardwareError as error:
@@ -77,7 +77,7 @@ def _device_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
 
 
 def _argument_problems(config: Config, source: Source) -> Iterator[Problem]:
-    """What transformers' or TRL's own arguments refuse; asked last, because they stop at the first."""
+    """What transformers' or TRL's own arguments refuse; checked last, because they stop at the first problem."""
     from shared.finetune.train import sft_arguments, task_arguments
 
     make = sft_arguments if config.task_type == "CAUSAL_LM" else task_arguments
@@ -87,20 +87,20 @@ def _argument_problems(config: Config, source: Source) -> Iterator[Problem]:
         text = " ".join(str(error).split())
         named = [key for key in config.training.model_fields_set if key in text]
         path = ("training", max(named, key=len)) if named else ("training",)
-        yield source.problem(path, f"the Trainer's arguments refuse it: {text}", "change it accordingly", value=None)
+        yield source.problem(path, f"refused by the Trainer's arguments: {text}", "change it accordingly", value=None)
 
 
 def main(argv: list[str] | None = None) -> int:
     """``peft-labs validate-config``.
 
     Returns:
-        0 when all files are good, 1 when one has problems, 2 for a wrong call.
+        0 if all files are valid, 1 if one has problems, 2 for a wrong call.
     """
     parser = argparse.ArgumentParser(prog="peft-labs validate-config", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", help="YAML files; key=value words among them override values")
-    parser.add_argument("--config", action="append", default=[], help="a YAML file (the other verbs' spelling)")
+    parser.add_argument("--config", action="append", default=[], help="a YAML file (as in the other commands)")
     parser.add_argument("--all", action="store_true", help="all configurations of this checkout")
-    parser.add_argument("--schema", action="store_true", help="print every key with its effect and end")
+    parser.add_argument("--schema", action="store_true", help="print every key with its effect, and exit")
     args = parser.parse_args(argv)
     hide_library_notices()
     if args.schema:
@@ -115,13 +115,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.print_usage(sys.stderr)
         print("validate-config: name a file, or --all", file=sys.stderr)
         return 2
-    bad = sum(_check(file, overrides) for file in files)
-    print(f"{len(files)} configuration{'s' if len(files) != 1 else ''}: {len(files) - bad} good, {bad} with problems")
-    return 1 if bad else 0
+    invalid = sum(_check(file, overrides) for file in files)
+    number = f"{len(files)} configuration{'s' if len(files) != 1 else ''}"
+    print(f"{number}: {len(files) - invalid} valid, {invalid} with problems")
+    return 1 if invalid else 0
 
 
 def _check(file: Path, overrides: list[str]) -> bool:
-    """Report one file; True when it has problems."""
+    """Report one file; True if it has problems."""
     shown = file.relative_to(repo_root()) if file.is_relative_to(repo_root()) else file
     config, problems = validate(file, overrides)
     if config is None:
@@ -132,16 +133,16 @@ def _check(file: Path, overrides: list[str]) -> bool:
     hand = AtHand(config)
     found = estimate(config, hand)
     cost = f"\n  {found}" if found else f" (no estimate: {config.model.name_or_path} is not on this machine)"
-    print(f"{shown}: good{cost}")
+    print(f"{shown}: valid{cost}")
     for note in notes(hand):
         print(f"  note: {note}")
     return False
 
 
 def notes(hand: AtHand) -> Iterator[str]:
-    """What is no problem, but good to know before a run."""
+    """Remarks that are not problems."""
     if slow := choose_precision(hand.config).emulated:
-        yield f"training.bf16: {slow}: it is emulated, exact but slow"
+        yield f"training.bf16: {slow}: it is emulated, which is slow"
     found = data_checks.long_prompts(hand)
     if found and found[0]:
         yield f"sft.max_length: {found[0]} of {found[1]} prompts fill it, so that their response is cut off"

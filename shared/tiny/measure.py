@@ -66,7 +66,7 @@ def _base(task: str, **changes: Any) -> dict[str, float]:
 def _plain(task: str, **changes: Any) -> dict[str, float]:
     """The base as it is, asked in the form of its pretraining: what fine-tuning starts from, without the form."""
     from shared.finetune.evaluation import generate_answers, scored_rows
-    from shared.finetune.metrics.answers import judged
+    from shared.finetune.metrics.answers import correct_answers
     from shared.finetune.models import load_base
 
     config, plain = _any_config(task, **changes), TASKS[task].plain
@@ -74,7 +74,7 @@ def _plain(task: str, **changes: Any) -> dict[str, float]:
     how = {"max_new_tokens": config.evaluation.max_new_tokens, "batch_size": config.evaluation.batch_size}
     replies = generate_answers(*load_base(config), [plain.ask(row) for row in rows], stop=plain.stop, **how)
     pairs = [plain.read(row, one.text) for row, one in zip(rows, replies, strict=True)]
-    marks = judged(config.evaluation.metric, [answer for answer, _ in pairs], [right for _, right in pairs])
+    marks = correct_answers(config.evaluation.metric, [answer for answer, _ in pairs], [right for _, right in pairs])
     return {TASKS[task].metric: sum(marks) / len(marks)}
 
 

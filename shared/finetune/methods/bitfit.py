@@ -21,8 +21,8 @@ class BitFitSection(PeftSection):
     method: Literal["bitfit"]
     biases: Literal["all", "query+intermediate"] = Field(
         "all",
-        description="Which biases: all, LayerNorm's too, or the query's and the feed-forward part's first layer's, "
-        "which are about half as many.",
+        description="Which biases: all, including those of LayerNorm, or those of the query and of the feed-forward "
+        "part's first layer, which are half as many; the paper finds them nearly as good.",
     )
 
 
@@ -39,7 +39,7 @@ def is_bias(name: str) -> bool:
 
 
 def chosen_biases(section: BitFitSection, model: Any) -> list[str]:
-    """The names of the bias parameters that are trained; the head's are not among them."""
+    """The names of the trained bias parameters, without the head's."""
     heads = head_modules(model)
     names = [name for name, _ in model.named_parameters() if is_bias(name) and not in_head(name, heads)]
     if section.biases == "all":
@@ -49,7 +49,7 @@ def chosen_biases(section: BitFitSection, model: Any) -> list[str]:
 
 
 def refuse_without_biases(section: BitFitSection, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why there is nothing to train here, and the fix; None where there is."""
+    """Why no parameter would be trained, and the fix; None otherwise."""
     if chosen_biases(section, model):
         return None
     if section.biases != "all" and chosen_biases(BitFitSection(method="bitfit"), model):
@@ -60,7 +60,7 @@ def refuse_without_biases(section: BitFitSection, model: Any, task_type: str) ->
 
 
 def train_biases(section: BitFitSection, model: Any, task_type: str) -> None:
-    """Freeze all but the biases and the head.
+    """Freeze everything except the biases and the head.
 
     Args:
         section: ``config.peft``.
@@ -78,5 +78,5 @@ METHOD = Method(
     learning_rate=1e-3,
     change=train_biases,
     refuse=refuse_without_biases,
-    no_quantized="the layers would have to be taken apart: bitsandbytes keeps their biases frozen in 16 bits",
+    no_quantized="bitsandbytes' layers keep their biases frozen, in 16 bits",
 )

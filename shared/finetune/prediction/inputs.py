@@ -1,4 +1,4 @@
-"""A file of inputs, read row by row: each becomes a prompt, or columns for a task, or says what is wrong with it."""
+"""A file of inputs, read row by row: each row becomes a prompt, the columns of a task, or an error."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Item:
 
     Attributes:
         line: Its line in the file, from 1.
-        row: Its columns; None for a bad row.
+        row: Its columns; None for an invalid row.
         prompt: The prompt made of it, for CAUSAL_LM.
         needed: The columns that the task predicts from, for the other tasks.
-        error: What is wrong with a bad row.
+        error: What is wrong with an invalid row.
     """
 
     line: int
@@ -41,18 +41,18 @@ class Item:
 def read_inputs(file: Path, config: Config, tokenizer: Any = None) -> Iterator[Item]:
     """The inputs of a file, one per line (.txt), row (.csv, with a header) or object (.jsonl).
 
-    They are read as they are asked for, so that a file may be larger than the memory.
+    They are read lazily, so that a file may be larger than the memory.
 
     Args:
         file: The file.
-        config: The configuration: its task, and for CAUSAL_LM the template that makes a row a prompt.
+        config: The configuration: its task, and for CAUSAL_LM the template that turns a row into a prompt.
         tokenizer: For chats: the tokenizer whose template renders them.
 
     Returns:
-        One item per input in the file's order; bad rows say what is wrong with them.
+        One item per input in the file's order; invalid rows have an ``error``.
 
     Raises:
-        DataError: If the file is missing or of another kind.
+        DataError: If the file is missing or has an unknown suffix.
     """
     if file.suffix not in SUFFIXES:
         raise DataError(f"{file}: input files are {', '.join(SUFFIXES)}", fix="convert the file")
@@ -89,7 +89,7 @@ def _item(line: int, row: dict[str, Any] | None, error: str | None, config: Conf
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str | None, str | None]]:
-    """Each line with its number, or what is wrong with its bytes; blank lines are left out."""
+    """Each line with its number, or an error if it is not UTF-8; blank lines are skipped."""
     with file.open("rb") as opened:
         for number, raw in enumerate(opened, 1):
             raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw

@@ -1,4 +1,4 @@
-"""TOKEN_CLS: one class for each word, as in finding names."""
+"""TOKEN_CLS: one class for each word, as in named-entity recognition."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def labels(config: Config) -> list[str]:
     """The tags of the training rows.
 
     Raises:
-        DataError: If they are bare numbers: seqeval has to know which of them begin a name.
+        DataError: If they are bare numbers: seqeval has to know which tags begin an entity.
     """
     from shared.finetune.data import load_rows
 
@@ -87,7 +87,7 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    """The words of an input; a text is split at its blanks."""
+    """The words of an input; a text is split at whitespace."""
     column = (config.dataset.text_columns or [next((word for word in WORDS if word in row), WORDS[0])])[0]
     words = needed(row, [column])[column]
     words = words.split() if isinstance(words, str) else words
@@ -120,7 +120,7 @@ def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress:
 def score(
     found: list[list[str]], rows: Dataset, config: Config, model: Any
 ) -> tuple[dict[str, float], list[list[str]]]:
-    """seqeval's F1, precision, recall over whole names, and the accuracy over words."""
+    """seqeval's F1, precision and recall over whole entities, and the accuracy over words."""
     names = model_labels(model)
     right = [[names[number] for number in row] for row in references(rows, config, names)]
     return compute("tagging", found, right), right

@@ -15,6 +15,13 @@ from safetensors.torch import load_file, save_file
 from shared.finetune.merging.shards import NAMES, write_shard
 
 LAYERS, SHARDS = 32, 8
+SHAPE = {
+    "model_type": "llama",
+    "hidden_size": 2048,
+    "intermediate_size": 4096,
+    "num_hidden_layers": LAYERS,
+    "tie_word_embeddings": False,
+}
 STATUS = Path("/proc/self/status")
 
 
@@ -57,7 +64,7 @@ def large_base(folder: Path) -> Path:
         save_file({name: weight.clone() for name in own}, base / file, {"format": "pt"})
         index |= dict.fromkeys(own, file)
     (base / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    (base / "config.json").write_text(json.dumps({"model_type": "llama", "tie_word_embeddings": False}))
+    (base / "config.json").write_text(json.dumps(SHAPE))
     lora = {}
     for name in names:
         module = f"base_model.model.{name.removesuffix('.weight')}"

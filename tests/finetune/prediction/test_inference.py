@@ -15,7 +15,7 @@ from shared.finetune.config import load_config
 from shared.finetune.evaluation import Generation, generate_answers
 from shared.finetune.evaluation.scoring import majority, score
 from shared.finetune.prediction.inputs import read_inputs
-from shared.finetune.prediction.output_file import AnswerFile, digest_of
+from shared.finetune.prediction.output_file import OutputFile, digest_of
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_an_interrupted_file_is_resumed_and_not_answered_twice(place, tmp_path, 
 def test_other_inputs_are_never_continued(place, tmp_path, capsys):
     config, out = load_config(place / "c.yaml"), tmp_path / "out.jsonl"
     inputs = questions(tmp_path / "in.jsonl", 4)
-    AnswerFile(out, digest_of(inputs, config, None)).append([{"line": 1, "answer": "old"}])
+    OutputFile(out, digest_of(inputs, config, None)).append([{"line": 1, "answer": "old"}])
     questions(inputs, 5)
     assert inference.main(call_for(place, inputs, out, "--resume")) == 1
     assert "other inputs, another model or other settings" in capsys.readouterr().err
@@ -187,7 +187,7 @@ def test_other_inputs_are_never_continued(place, tmp_path, capsys):
 
 def test_one_text_is_never_answered_by_another_ones_answer(place, tmp_path):
     config, out = load_config(place / "c.yaml"), tmp_path / "out.jsonl"
-    AnswerFile(out, digest_of("w1 w2", config, None)).append([{"line": 1, "answer": "old"}])
+    OutputFile(out, digest_of("w1 w2", config, None)).append([{"line": 1, "answer": "old"}])
     call = ["--config", str(place / "c.yaml"), "--output_file", str(out), "--resume", "--input_text"]
     assert inference.main([*call, "w3"]) == 1 and not out.exists()
     assert inference.main([*call, "w1 w2"]) == 0 and json.loads(out.read_text())["answer"] == "old"

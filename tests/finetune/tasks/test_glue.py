@@ -23,7 +23,7 @@ from shared.finetune.validate_config import validate
 from shared.paths import repo_root
 
 FULL = repo_root() / "shared/finetune/configs/glue_mrpc.yaml"
-# As nyu-mll/glue declares them: columns of the text, names of the classes (none: degrees), headline
+# As nyu-mll/glue declares them: columns of the text, names of the classes (none: regression), headline
 TRUE = {
     "cola": (["sentence"], ["unacceptable", "acceptable"], "matthews"),
     "sst2": (["sentence"], ["negative", "positive"], "accuracy"),
@@ -113,9 +113,9 @@ def test_sts_b_has_one_output_and_correlations(glue):
 
 
 def test_fractions_are_no_classes(glue):
-    with pytest.raises(DataError, match="degrees instead of classes") as caught:
-        TASKS["SEQ_CLS"].labels(glue("stsb", "dataset.degrees=false"))
-    assert "dataset.degrees: true" in caught.value.fix
+    with pytest.raises(DataError, match="a regression and not a classification") as caught:
+        TASKS["SEQ_CLS"].labels(glue("stsb", "dataset.regression=false"))
+    assert "dataset.regression: true" in caught.value.fix
 
 
 def test_hidden_labels_are_told_before_the_training(glue, tmp_path):

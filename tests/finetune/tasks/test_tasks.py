@@ -290,17 +290,23 @@ def test_estimates_count_what_a_model_trains(place, task):
             assert estimate(config).trainable == trained, method
 
 
-@pytest.mark.parametrize(
-    ("method", "task", "kind"),
+MERGEABLE = [name for name, method in METHODS.items() if method.mergeable and name != "head"]
+MERGED = dict.fromkeys(
     [
-        ("lora", "SEQ_CLS", "bert"),
+        *((name, "SEQ_CLS", "bert") for name in MERGEABLE),
         ("lora", "SEQ_CLS", "gpt2"),
+        ("vera", "SEQ_CLS", "gpt2"),
         ("adalora", "TOKEN_CLS", "bert"),
         ("ia3", "QUESTION_ANS", "bert"),
         ("ia3", "SEQ_2_SEQ_LM", "t5"),
-        ("bitfit", "SEQ_CLS", "bert"),
-    ],
+        ("ln-tuning", "SEQ_2_SEQ_LM", "t5"),
+        ("vera", "CAUSAL_LM", "llama"),
+        ("ln-tuning", "CAUSAL_LM", "llama"),
+    ]
 )
+
+
+@pytest.mark.parametrize(("method", "task", "kind"), MERGED)
 def test_merged_models_load_without_the_method(place, tmp_path, method, task, kind):
     config = configured(place, task, kind, {"method": method}, learning_rate=1e-2)
     model = train.run(config, tmp_path / "c", 0, score=False).trainer.model
@@ -310,7 +316,7 @@ def test_merged_models_load_without_the_method(place, tmp_path, method, task, ki
     assert not list((tmp_path / "merged").glob("adapter*"))
     about = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert about["architectures"][0].endswith(TASKS[task].auto_class.removeprefix("AutoModel").removesuffix("LM")) or (
-        task == "SEQ_2_SEQ_LM"
+        task in ("SEQ_2_SEQ_LM", "CAUSAL_LM")
     )
 
 
