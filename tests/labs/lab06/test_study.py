@@ -65,7 +65,7 @@ def test_a_subset_has_its_size_and_nothing_else_changes(subsets, method, want):
     moved = {name: int((tensor != before[name]).sum()) for name, tensor in model.state_dict().items()}
     outside = sum(number for name, number in moved.items() if not name.startswith("classifier"))
     assert moved["classifier.weight"] > 0 and outside <= want
-    assert outside >= 0.5 * want  # rows of unused words and key biases have no gradient
+    assert outside >= 0.4 * want  # embeddings of absent words and key biases have no gradient
 
 
 def test_another_seed_draws_another_subset(subsets):
