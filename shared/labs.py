@@ -35,7 +35,7 @@ class Lab:
         profile: ``tiny``, ``laptop`` or ``full``.
         profile_reason: Who chose the profile, in words.
         config: The resolved ``configs/<profile>.yaml``.
-        run: The run folder that the lab's notebooks hand to each other.
+        run: The run folder through which the lab's notebooks pass their results.
         seed: The notebook's ``SEED``.
     """
 
@@ -59,8 +59,8 @@ class Lab:
 def open_lab(lab: str, profile: str | None = None, run_name: str = "default", seed: int = 0) -> Lab:
     """Open a lab for a notebook or a command; prints nothing and loads no model.
 
-    On the ``tiny`` profile the process is made offline (``HF_HUB_OFFLINE=1``), so that a missing file is an error at
-    once and never a silent download.
+    On the ``tiny`` profile the process is made offline (``HF_HUB_OFFLINE=1``), so that a missing file is an error
+    at once and never a silent download.
 
     Args:
         lab: The lab's folder name, for example ``Lab-01-LoRA``.

@@ -215,13 +215,13 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from shared.finetune.config import load_config
     from shared.finetune.evaluation.comparison_report import rich_table
+    from shared.finetune.validation.all_checks import checked_config
 
     # an option with several values also takes the key=value words after it
     after = [word for word in (*args.seeds, *args.methods) if "=" in word]
     after += [word for word in args.learning_rates if "." in word.partition("=")[0]]
-    config = load_config(args.config, [*args.overrides, *after])
+    config = checked_config(args.config, [*args.overrides, *after])
     seeds = [_seed(word) for word in args.seeds if word not in after]
     methods = [word for word in args.methods if word not in after]
     rates = dict(_rate(word) for word in args.learning_rates if word not in after)

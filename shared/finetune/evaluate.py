@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> int:
 def _report(args: argparse.Namespace) -> str:
     from shared.files import write_json
     from shared.finetune.common.progress import bar
-    from shared.finetune.config import load_config
     from shared.finetune.models import load_tuned
+    from shared.finetune.validation.all_checks import checked_config
 
-    config = load_config(args.config, args.overrides)
+    config = checked_config(args.config, args.overrides, trains=False, scored=args.split)
     model, tokenizer = load_tuned(config, args.model_path)
     with bar("answers") as progress:
         found = evaluate_rows(model, tokenizer, config, args.split, progress)

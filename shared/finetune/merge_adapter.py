@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 from shared.files import new_folder, write_json
 from shared.finetune.common.exit_codes import exit_code
-from shared.finetune.merging.checkpoint import base_folder, copy_beside, refuse_quantized
+from shared.finetune.merging.checkpoint import base_folder, copy_beside, free_large_blocks_at_once, refuse_quantized
 from shared.finetune.merging.report import MergeReport, compare_logits
 from shared.finetune.merging.whole_model import merge_whole, merged_outputs, refuse_unmergeable
 from shared.finetune.models import find_weights
-from shared.finetune.models.adapter_files import WEIGHTS, check_adapter
+from shared.finetune.models.adapter_files import check_adapter
 from shared.finetune.models.storage import DELTA, describe
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ def _merge_streamed(
     from shared.finetune.merging.plan import make_plan
     from shared.finetune.merging.streamed import Streamed
 
-    plan = make_plan(config, base, place, WEIGHTS)
+    plan = make_plan(config, base, place)
     wanted = None if dtype == "auto" else getattr(torch, dtype)
+    free_large_blocks_at_once()
     work = Streamed(plan, wanted, check=verify is not False)
     work.prepare()
     with new_folder(output) as out:

@@ -56,14 +56,14 @@ def main(argv: list[str] | None = None) -> int:
 def _train(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from datasets.utils.logging import disable_progress_bar
 
-    from shared.finetune.config import load_config
     from shared.finetune.training.interrupt import report
     from shared.finetune.training.output_paths import place_for
     from shared.finetune.training.precision import choose_precision
     from shared.finetune.training.reporting import announce
+    from shared.finetune.validation.all_checks import checked_config
 
     disable_progress_bar()  # tokenising shows five bars otherwise; training has its own
-    config = load_config(args.config, args.overrides)
+    config = checked_config(args.config, args.overrides, scored=None if args.no_score else "test")
     seed = run_seed(config, args.seed)
     place = place_for(args.config, config, args.run_name)
     key = place.key(config, seed)
@@ -116,11 +116,21 @@ def _summary(result: TrainResult) -> str:
         f"{found['steps']} steps in {found['seconds']:.0f} s; {found['trainable']:,} of {found['total']:,} "
         f"parameters trained ({share:.2%})"
     )
+    text += (
+        f"\n{found['tokens_per_second']:,.0f} tokens/s; peak memory {found['peak_memory_mib']:,.0f} MiB; "
+        f"precision {found['training_precision']}"
+    )
+    if found.get("loss_after") is not None:
+        before = "" if found["loss_before"] is None else f"{found['loss_before']:.3g} before, "
+        text += f"\nloss of the same training rows: {before}{found['loss_after']:.3g} after"
+    if found.get("end_token_rows"):
+        text += f"; end token predicted on {found['end_token_share']:.0%} of {found['end_token_rows']}"
     if "n" in found:
         from shared.finetune.evaluation import scores_text
 
         text += f"\n{scores_text(found)}"
-    return f"{text}\nwritten to {result.path}"
+    warnings = "".join(f"\nwarning: {one}" for one in found["warnings"])
+    return f"{text}{warnings}\nwritten to {result.path}"
 
 
 if __name__ == "__main__":

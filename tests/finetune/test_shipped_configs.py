@@ -1,4 +1,4 @@
-"""The shipped configurations and examples: small versions differ in size only, and every verb and every script runs on them."""
+"""The shipped configurations and examples: small versions differ in size only; every verb and script runs on them."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_what_has_no_merge_is_refused_with_the_reason(tmp_path, capsys):
     paths = ["--adapter_path", str(out), "--output_path", str(tmp_path / "merged")]
     assert merge_adapter.main(["--config", str(file), *paths]) == 1
     said = capsys.readouterr().err
-    assert "key/value cache, not a change of a weight" in said and not (tmp_path / "merged").exists()
+    assert "key/value cache and changes no weight" in said and not (tmp_path / "merged").exists()
 
 
 # -- the examples -----------------------------------------------------------------------------------------------------

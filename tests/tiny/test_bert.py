@@ -9,15 +9,16 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 
 from shared.tiny import load_task, model_path
 from shared.tiny.corpus import HELD_OUT
-from shared.tiny.events import EVENT_KINDS
+from shared.tiny.event_kinds import EVENT_KINDS
+from shared.tiny.fact_kinds import KINDS
 from shared.tiny.masking import IGNORED, batches
 from shared.tiny.news import FIRMS, NATIONS, OLD_FAMILY
 from shared.tiny.opinions import BAD, GOOD
 from shared.tiny.pairs import Mix
 from shared.tiny.pretrain.bert import Pretraining, Recipe, held_out, new_model, text, train, vectors
 from shared.tiny.pretrain.cooccurrence import word_vectors
+from shared.tiny.word_pools import PEOPLE
 from shared.tiny.wordpiece import train_wordpiece
-from shared.tiny.world import KINDS, PEOPLE
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from itertools import islice
 
 import pytest
 
-from shared.tiny.bills import COUNTED, DEALING, DEALS, KINDS, WORKS, Bill, Bills, Clause, bill_text, split_of, summary
+from shared.tiny.bills import Bill, Bills, Clause, bill_text, split_of, summary
+from shared.tiny.clause_kinds import COUNTED, DEALING, DEALS, KINDS, WORKS
 from shared.tiny.retellings import documents
 from shared.tiny.stories import MARK, unmark
 from shared.tiny.tasks import TASKS, distinct, load_task

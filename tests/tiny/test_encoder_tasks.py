@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from shared.tiny import load_task
-from shared.tiny.events import EVENT_KINDS, contradict, event_of, fill, new_event, split_of_event, swap_people
+from shared.tiny.event_kinds import EVENT_KINDS
+from shared.tiny.events import contradict, event_of, fill, new_event, split_of_event, swap_people
 from shared.tiny.masking import IGNORED, batches
 from shared.tiny.news import FAMILY, NEW_FAMILY, TAGS, lines
 from shared.tiny.opinions import BAD, FORMS, GOOD, NEGATIONS, opinion, opinions

@@ -14,8 +14,9 @@ from shared.tiny.programs import ARGUMENTS, asserts_for, draw, listings, source
 from shared.tiny.programs import split_of as split_of_job
 from shared.tiny.reviews import film_talk, reviews
 from shared.tiny.stories import unmark
-from shared.tiny.sums import problems, reckoning
+from shared.tiny.sums import problems
 from shared.tiny.sums import split_of as split_of_problem
+from shared.tiny.sums_text import reckoning
 from shared.tiny.tasks import distinct
 
 SPLITS = ("train", "validation", "test")

@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shared.errors import ModelError
 from shared.tiny import load_task, model_path
+from shared.tiny.fact_kinds import KINDS
 from shared.tiny.pretrain.llama import Recipe, held_out, new_model, train
 from shared.tiny.tokens import train_tokenizer
-from shared.tiny.world import KINDS
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,9 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5ForConditionalGeneration
 
 from shared.tiny import load_task, model_path
-from shared.tiny.bills import KINDS
-from shared.tiny.pretrain.t5 import (
-    IGNORED,
-    Recipe,
-    continuations,
-    corrupt,
-    held_out,
-    new_model,
-    new_optimizer,
-    noise_spans,
-    text_at,
-    train,
-)  # fmt: skip
+from shared.tiny.clause_kinds import KINDS
+from shared.tiny.pretrain.t5 import Recipe, held_out, new_model, new_optimizer, train
+from shared.tiny.pretrain.t5_text import IGNORED, continuations, corrupt, noise_spans, text_at
 from shared.tiny.retellings import BILLS
 from shared.tiny.unigram import SENTINELS, train_tokenizer
 

@@ -26,7 +26,9 @@ from shared.finetune.schema.sections import (
     training_section,
 )
 from shared.finetune.schema.yaml_source import Source, apply_override, read_source
+from shared.finetune.tasks import TASKS
 
+TaskType = Literal[tuple(TASKS)]
 TrainingSection = training_section()
 SftSection = sft_section()
 PeftUnion = peft_union()
@@ -36,7 +38,7 @@ class Config(Section):
     """One experiment: model, method, data, training, evaluation."""
 
     task_name: str = Field(description="Name of the run, used for its files.")
-    task_type: Literal["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "SEQ_2_SEQ_LM"] = Field(
+    task_type: TaskType = Field(  # type: ignore[valid-type]
         "CAUSAL_LM", description="The type of task; it decides the head, the loss and the metrics."
     )
     model: ModelSection = Field(description="The base model.")

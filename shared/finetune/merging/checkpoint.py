@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,8 @@ KEPT = (
 )
 TOKENIZER = ("tokenizer", "special_tokens_map", "added_tokens", "vocab", "merges", "spiece", "chat_template")
 PIECE = 2**24  # values of an unchanged tensor that are in memory at once
+M_MMAP_THRESHOLD = -3  # malloc.h
+LARGE_BLOCK = 2**22  # [bytes]
 DTYPES = {name: dtype for dtype, name in NAMES.items()}
 
 
@@ -85,6 +89,18 @@ def refuse_quantized(base: Path) -> None:
             fix="name the 16-bit base in model.name_or_path (model.quantization may stay: it is not used here), merge "
             "into that, and quantise the merged model",
         )
+
+
+def free_large_blocks_at_once() -> None:
+    """Let glibc give each matrix's memory back to the system as soon as it is freed.
+
+    By itself it keeps freed blocks of up to 32 MiB for later ones, which then rarely fit: the peak grows with the
+    number of merged matrices. Other C libraries than glibc have no such setting.
+    """
+    if sys.platform == "linux":
+        change = getattr(ctypes.CDLL(None), "mallopt", None)
+        if change is not None:
+            change(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 class Checkpoint:

@@ -79,7 +79,9 @@ def base_values(plan: Plan, unit: Unit) -> Callable[[str], torch.Tensor]:
     def values(name: str) -> torch.Tensor:
         if name.startswith(tuple(path + "." for path in unit.modules)):
             stored = name if name in plan.stored else _twin(plan, unit, name)
-            return plan.base.read(plan.stored[stored]).float()
+            values = plan.base.read(plan.stored[stored]).float()
+            more = plan.model.get_parameter(name).shape[0] - values.shape[0]  # added tokens, which the adapter brings
+            return torch.cat([values, values.new_zeros(more, *values.shape[1:])]) if more > 0 else values
         return torch.zeros(()).expand(plan.model.get_parameter(name).shape)
 
     return values
@@ -108,7 +110,7 @@ def refuse_missing(plan: Plan, part: Part, path: str) -> None:
         if stored is None:
             raise WholeModelOnly(f"the base's files hold no tensor {full}")
         there = plan.base.kinds[stored][1]
-        if there != tuple(one.shape):
+        if there != tuple(one.shape) and not plan.added_tokens(path):
             raise ModelError(
                 f"{stored} has shape {there} in the base's files and {tuple(one.shape)} by its config.json",
                 fix="download or save the base again",
@@ -131,7 +133,7 @@ def unit_settings(plan: Plan, unit: Unit, dry: bool) -> Any:
         settings.rank_pattern = {key: one for key, one in settings.rank_pattern.items() if key.startswith(inside)}
         if dry:  # to choose ranks takes values; the shapes are those of a layer that has no others
             settings.init_r, settings.rank_pattern = sum(map(sum, settings.rank_pattern.values())), None
-    if all("token_adapter" in key or _is_plain(plan, key) for key in unit.keys):
+    if all("token_adapter" in key or _is_saved(plan, key) for key in unit.keys):
         settings.target_modules = DUMMY_TARGET_MODULES  # peft accepts that there is none of its own layers
     return settings
 
@@ -140,13 +142,14 @@ def _names_one(key: str, unit: Unit) -> bool:
     return any(path.endswith(key) for path in unit.modules)
 
 
-def _is_plain(plan: Plan, key: str) -> bool:
-    return key.removeprefix(PREFIX) in plan.names
+def _is_saved(plan: Plan, key: str) -> bool:
+    """Whether a tensor belongs to a module that is saved as a whole, and to none of peft's layers."""
+    return key.removeprefix(PREFIX) in plan.names or ".modules_to_save." in key or ".original_module." in key
 
 
 def adapted(plan: Plan, unit: Unit, path: str) -> bool:
     """Whether one of the unit's modules has one of peft's layers, and is not only replaced."""
-    return any(key.startswith(f"{PREFIX}{path}.") and not _is_plain(plan, key) for key in unit.keys)
+    return any(key.startswith(f"{PREFIX}{path}.") and not _is_saved(plan, key) for key in unit.keys)
 
 
 def separate(part: Part, unit: Unit) -> None:

@@ -20,8 +20,9 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 
 from shared.errors import ModelError
 from shared.finetune.merging.parts import Part, base_values, refuse_missing, separate, unit_settings
-from shared.finetune.merging.plan import PREFIX, SHIP, Plan, Unit, WholeModelOnly, other_shape
+from shared.finetune.merging.plan import PREFIX, Plan, Unit, WholeModelOnly, other_shape
 from shared.finetune.merging.probes import outputs, random_inputs, refuse_uncheckable, square, trained_tokens
+from shared.finetune.merging.whole_model import SHIP
 
 SAVE_AGAIN = "save the adapter again: model.save_pretrained(folder)"
 
@@ -134,10 +135,11 @@ def _tuned(plan: Plan, unit: Unit, part: Part, read: Callable[[str], torch.Tenso
         if "size mismatch" not in str(error):
             raise
         raise _other_shape(plan, unit, expected, error) from error
-    if found.unexpected_keys:
+    unused = [key for key in found.unexpected_keys if not _is_copy(plan, unit, key, found.unexpected_keys)]
+    if unused:
         raise ModelError(
-            f"peft's {plan.settings.peft_type.value} layer does not use {found.unexpected_keys[0]}, which is in the "
-            f"adapter's file ({len(found.unexpected_keys)} such tensors in {unit.modules[0]})",
+            f"peft's {plan.settings.peft_type.value} layer does not use {unused[0]}, which is in the "
+            f"adapter's file ({len(unused)} such tensors in {unit.modules[0]})",
             fix="adapter_config.json and adapter_model.safetensors do not belong together: " + SAVE_AGAIN,
         )
     inside = tuple(PREFIX + path + "." for path in unit.modules)
@@ -145,6 +147,15 @@ def _tuned(plan: Plan, unit: Unit, part: Part, read: Callable[[str], torch.Tenso
     if missing:
         raise ModelError(f"the adapter's file lacks {missing[0]}", fix=SAVE_AGAIN)
     return tuned.eval()
+
+
+def _is_copy(plan: Plan, unit: Unit, key: str, unused: list[str]) -> bool:
+    """Whether a tensor is in the file a second time, under a name that is used.
+
+    peft saves embeddings whose size has changed with everything around them.
+    """
+    used = (one for one in unit.keys if one not in unused and plan.adapter.kinds[one] == plan.adapter.kinds[key])
+    return any(torch.equal(plan.adapter.read(one), plan.adapter.read(key)) for one in used)
 
 
 def _other_shape(plan: Plan, unit: Unit, expected: dict[str, torch.Tensor], error: Exception) -> ModelError:

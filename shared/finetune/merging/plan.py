@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
 from shared.finetune.merging.checkpoint import Checkpoint
+from shared.finetune.merging.whole_model import SHIP
+from shared.finetune.models.adapter_files import WEIGHTS, embedding_keys, vocabulary
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
 
 PREFIX = "base_model.model."
-SHIP = "ship the adapter folder beside the base instead"
 OTHER_BASE = "merge into the base that the adapter was trained on (model.name_or_path)"
 
 
@@ -77,6 +78,12 @@ class Plan:
         self.embeddings = paths.get(id(ends[0])), paths.get(id(ends[1]))
         self.names = frozenset(self.model.state_dict())
 
+    def added_tokens(self, path: str) -> bool:
+        """Whether the vocabulary has grown, and the adapter's file brings this module's larger weights."""
+        size = self.model.get_input_embeddings().weight.shape
+        found = [self.adapter.kinds[key][1] for key in embedding_keys(self.model) if key in self.adapter.kinds]
+        return path in self.embeddings and tuple(size) in found
+
     def stored_name(self, name: str) -> str:
         """A model tensor's name in the base's files; for one that is not stored, the name it would have."""
         if name in self.stored:
@@ -86,14 +93,13 @@ class Plan:
         return name.removeprefix(cut)
 
 
-def make_plan(config: Config, base: Path, place: Path, weights: str) -> Plan:
+def make_plan(config: Config, base: Path, place: Path) -> Plan:
     """Assign each tensor of an adapter's file to what it changes.
 
     Args:
         config: The configuration; its ``model`` section says how the base is loaded.
         base: The base's folder.
         place: The adapter's folder.
-        weights: Its weight file's name.
 
     Raises:
         ModelError: If the file holds a tensor that the base has no place for.
@@ -102,7 +108,10 @@ def make_plan(config: Config, base: Path, place: Path, weights: str) -> Plan:
     from peft import PeftConfig
 
     model = skeleton(base, config.model.trust_remote_code)
-    checkpoint = Checkpoint(base)
+    checkpoint, adapter = Checkpoint(base), Checkpoint(place / WEIGHTS)
+    tokens = vocabulary(place, model)
+    if tokens != model.get_input_embeddings().weight.shape[0]:
+        model = skeleton(base, config.model.trust_remote_code, tokens)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         settings = PeftConfig.from_pretrained(str(place))
@@ -110,18 +119,26 @@ def make_plan(config: Config, base: Path, place: Path, weights: str) -> Plan:
         raise ModelError(
             "an adapter with layer_replication can't be merged: the copied layers share their weights", fix=SHIP
         )
-    plan = Plan(model, settings, checkpoint, Checkpoint(place / weights), _stored_names(model, checkpoint))
+    plan = Plan(model, settings, checkpoint, adapter, _stored_names(model, checkpoint))
     modules, plain = _sort(plan, base)
     _make_units(plan, modules, plain)
     return plan
 
 
-def skeleton(base: Path, trust_remote_code: bool = False) -> Any:
-    """A language model without weights; its buffers, which are computed, are there."""
+def skeleton(base: Path, trust_remote_code: bool = False, tokens: int | None = None) -> Any:
+    """A language model without weights; its buffers, which are computed, are there.
+
+    Args:
+        base: The model's folder.
+        trust_remote_code: Whether code in it may be run.
+        tokens: Size of the vocabulary; None: that of its ``config.json``.
+    """
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = AutoConfig.from_pretrained(base, trust_remote_code=trust_remote_code)
+    if tokens is not None:
+        settings.get_text_config().vocab_size = tokens
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(settings, trust_remote_code=trust_remote_code)
     model.tie_weights()
@@ -203,12 +220,23 @@ def _make_units(plan: Plan, modules: dict[str, list[str]], plain: dict[str, str]
             raise WholeModelOnly(f"the base's files hold no tensor {name}")
         _refuse_other_shape(plan, name, key)
         plan.replaced[plan.stored[name]] = key
+    changed = {path for unit in plan.units for path in unit.modules} | {name.rpartition(".")[0] for name in plain}
+    for path in pair:
+        if path not in changed:
+            _refuse_other_shape(plan, f"{path}.weight", None)
 
 
-def _refuse_other_shape(plan: Plan, name: str, key: str) -> None:
-    there, new = plan.base.kinds[plan.stored[name]][1], plan.adapter.kinds[key][1]
-    if there != new:
-        raise ModelError(f"{name} has shape {there} in the base and {new} in the adapter", fix=other_shape(there, new))
+def _refuse_other_shape(plan: Plan, name: str, key: str | None) -> None:
+    """Refuse a tensor that does not fit the model; without a key, one of the base that the adapter leaves as it is."""
+    if name not in plan.stored:
+        return
+    wanted = tuple(plan.model.state_dict()[name].shape)
+    found = plan.adapter.kinds[key][1] if key else plan.base.kinds[plan.stored[name]][1]
+    if wanted != found and key:
+        raise ModelError(f"{key} has shape {found}, this base needs {wanted}", fix=other_shape(wanted, found))
+    if wanted != found:
+        text = f"the adapter has {wanted[0]} tokens, {name} of the base has {found[0]}, and the file has no other"
+        raise ModelError(text, fix=other_shape(found, wanted))
 
 
 def other_shape(there: tuple[int, ...], new: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
+from shared.finetune.merging.whole_model import SHIP
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
@@ -70,7 +71,7 @@ class MergeReport:
 
     def _fix(self) -> str:
         if self.dtype == "float32":
-            return "ship the adapter folder beside the base instead"
+            return SHIP
         return "merge with --dtype float32: the adapter's effect may be below the rounding of fewer bits"
 
     def add_modules(self, checks: dict[str, tuple[float, float, float]]) -> None:

@@ -13,8 +13,9 @@ from shared.files import write_json
 from shared.finetune.merging.checkpoint import Checkpoint
 from shared.finetune.merging.parts import adapted
 from shared.finetune.merging.peft_layers import Merged, dry_run, merge_unit
-from shared.finetune.merging.plan import SHIP, Plan, Unit, is_tied, skeleton
+from shared.finetune.merging.plan import Plan, Unit, is_tied, skeleton
 from shared.finetune.merging.shards import write_shard
+from shared.finetune.merging.whole_model import SHIP
 
 if TYPE_CHECKING:
     import torch
@@ -126,6 +127,8 @@ class Streamed:
 
     def _kind(self, name: str) -> tuple[torch.dtype, tuple[int, ...]]:
         dtype, shape = self.plan.base.kinds[name]
+        if name in self.plan.replaced:
+            shape = self.plan.adapter.kinds[self.plan.replaced[name]][1]
         return self._dtype(dtype), self._shapes.get(name, shape)
 
     def _make(self, name: str) -> Iterable[torch.Tensor]:
@@ -145,16 +148,15 @@ class Streamed:
 
     def config_changes(self) -> dict[str, Any]:
         """What has to be different in the merged model's ``config.json``."""
-        if not self.untied:
-            return {}
-        changes: dict[str, Any] = {"tie_word_embeddings": False}
-        nested = self.plan.model.config.to_dict().get("text_config")
-        if nested and nested.get("tie_word_embeddings"):
-            changes["text_config"] = nested | {"tie_word_embeddings": False}
-        return changes
+        settings = self.plan.model.config  # of the model without weights, whose vocabulary has the adapter's size
+        changes: dict[str, Any] = {"tie_word_embeddings": False} if self.untied else {}
+        if settings.get_text_config() is not settings:
+            nested = settings.to_dict()["text_config"]
+            return changes | {"text_config": nested | changes}
+        return changes | {"vocab_size": settings.vocab_size}
 
     def verify_untied(self, out: Path) -> None:
-        """Make sure that transformers loads the two embeddings as two, and finds all its tensors.
+        """Make sure that transformers loads untied embeddings as two, and finds all its tensors.
 
         Raises:
             ModelError: If this architecture ties them whatever its configuration says.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
-FIX = "ship the adapter folder beside the base instead"
+SHIP = "ship the adapter folder beside the base instead"
 
 
 def refuse_unmergeable(settings: dict[str, Any], about: dict[str, Any], place: Path) -> None:
@@ -40,7 +40,7 @@ def refuse_unmergeable(settings: dict[str, Any], about: dict[str, Any], place: P
     else:
         reason = _no_merge_in_peft(kind)
     if reason:
-        raise ModelError(f"{place} ({kind or name}) can't be merged: {reason}", fix=FIX)
+        raise ModelError(f"{place} ({kind or name}) can't be merged: {reason}", fix=SHIP)
 
 
 def _no_merge_in_peft(kind: str | None) -> str:

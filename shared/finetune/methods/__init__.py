@@ -69,6 +69,13 @@ class Method:
         found = self.refuse(section, model, task_type) if self.refuse else None
         if found:
             raise ModelError(f"{self.name} on {type(model).__name__}: {found[0]}", fix=found[1])
+        from shared.finetune.methods.support.target_modules import wrong_targets
+
+        targets = getattr(section, "target_modules", None)
+        for place, why, fix in wrong_targets(model, targets):
+            key = "target_modules" + ("" if place is None else f"[{place}]")
+            value = targets if place is None else targets[place]
+            raise ModelError(f"peft.{key} = {value!r} on {type(model).__name__}: {why}", fix=fix)
 
     def apply(self, model: Any, section: PeftSection, task_type: str) -> Any:
         """Turn a base into the model to train: trainable parameters, including the task's head, require gradients.

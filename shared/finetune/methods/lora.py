@@ -56,6 +56,11 @@ class LoraSection(PeftSection):
     modules_to_save: list[str] | None = Field(
         None, description="Modules that are fully trained and stored with the adapter, for example a new head."
     )
+    trainable_token_indices: list[int] | dict[str, list[int]] | None = Field(
+        None,
+        description="Train the rows of these tokens too [token numbers], of tokens that were added for example: a list "
+        "for the input embedding (and the output head that shares its weights), or {embed_tokens: […], lm_head: […]}.",
+    )
     layers_to_transform: list[int] | None = Field(None, description="Only these layers get adapters [numbers, from 0].")
     rank_pattern: dict[str, int] = Field(
         default_factory=dict, description="Other ranks for single layers, by name or regular expression."

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
+from shared.finetune.models.offline import offline_models
 from shared.finetune.schema.sections import ModelSection
+
+if TYPE_CHECKING:
+    from shared.finetune.config import Config
 
 
 class hub_errors:
-    """Turns the errors of loading a model into a ModelError with a fix."""
+    """Turns the errors of loading a model into a ModelError with a fix.
 
-    def __init__(self, section: ModelSection):
+    Args:
+        section: ``config.model``.
+        config: The whole configuration, so that the fix fits its task and method.
+    """
+
+    def __init__(self, section: ModelSection, config: Config | None = None):
+        self.config = config
         self.name = section.name_or_path
         self.login = section.use_auth_token
 
@@ -46,7 +56,7 @@ class hub_errors:
         ):
             raise ModelError(
                 f"{self.name} is not on this machine and the Hub can't be reached",
-                fix="go online once, or use tiny:llama or fetched:smollm2-135m-instruct (peft-labs fetch-models)",
+                fix=f"go online once, or {offline_models(self.config)}",
             ) from error
         if "SafetensorError" in names or "no file named model.safetensors" in text:
             raise ModelError(

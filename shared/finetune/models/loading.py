@@ -80,7 +80,7 @@ def load_base(
     device = _device(config)
     if labels is None and task.labels is not None:
         labels = task.labels(config)
-    with hub_errors(section):
+    with hub_errors(section, config):
         model = _from_pretrained(path, section, quantization, dtype or section.dtype, device, task, labels)
     if quantization is None:
         model.to(device)

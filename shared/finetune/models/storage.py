@@ -139,6 +139,7 @@ def _with_adapter(model: Any, place: Path, task_type: str, about: dict[str, Any]
     from peft import PeftModel
 
     from shared.finetune.methods.support.peft_wrapper import adapt_wrapper
+    from shared.finetune.models.adapter_files import vocabulary
 
     with warnings.catch_warnings():
         # peft looks for the base's vocabulary size and warns if the base is not a Hub id
@@ -146,6 +147,9 @@ def _with_adapter(model: Any, place: Path, task_type: str, about: dict[str, Any]
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
         # AdaLoRA's rank_pattern has names of parameters; peft warns that no modules match, and uses it anyway
         warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
+        if task_type == "CAUSAL_LM" and vocabulary(place, model) != model.get_input_embeddings().weight.shape[0]:
+            # tokens were added before training; their rows are in the adapter's file
+            model.resize_token_embeddings(vocabulary(place, model), mean_resizing=False)
         tuned = PeftModel.from_pretrained(model, str(place))
     return adapt_wrapper(tuned, task_type, about.get("peft", {}).get("pool", "cls")).eval()
 

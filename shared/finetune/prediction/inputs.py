@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
 from shared.finetune.data import prompt_of, prompt_of_text
+from shared.finetune.data.text_files import csv_records, is_damaged, open_text
 from shared.finetune.tasks import TASKS
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
 
-SUFFIXES = (".txt", ".csv", ".jsonl")
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Item:
 
 
 def read_inputs(file: Path, config: Config, tokenizer: Any = None) -> Iterator[Item]:
-    """The inputs of a file, one per line (.txt), row (.csv, with a header) or object (.jsonl).
+    """The inputs of a file, one per line (.txt), row (.csv or .tsv, with a header) or object (.jsonl).
 
     They are read lazily, so that a file may be larger than the memory.
 
@@ -58,7 +58,7 @@ def read_inputs(file: Path, config: Config, tokenizer: Any = None) -> Iterator[I
         raise DataError(f"{file}: input files are {', '.join(SUFFIXES)}", fix="convert the file")
     if not file.is_file():
         raise DataError(f"there is no file {file}", fix="check --input_file")
-    rows = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}[file.suffix](file)
+    rows = {".txt": _txt, ".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl}[file.suffix](file)
     return (_item(line, row, error, config, tokenizer) for line, row, error in rows)
 
 
@@ -90,15 +90,14 @@ def _item(line: int, row: dict[str, Any] | None, error: str | None, config: Conf
 
 def _lines(file: Path) -> Iterator[tuple[int, str | None, str | None]]:
     """Each line with its number, or an error if it is not UTF-8; blank lines are skipped."""
-    with file.open("rb") as opened:
-        for number, raw in enumerate(opened, 1):
-            raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-            if not raw.strip():
+    with open_text(file, newline="\n") as opened:
+        for number, line in enumerate(opened, 1):
+            if not line.strip():
                 continue
-            try:
-                yield number, raw.decode("utf-8").rstrip("\r\n"), None
-            except UnicodeDecodeError as error:
-                yield number, None, f"not UTF-8 ({error.reason} at byte {error.start})"
+            if is_damaged(line):
+                yield number, None, "not UTF-8"
+            else:
+                yield number, line.rstrip("\r\n"), None
 
 
 def _txt(file: Path) -> Iterator[Row]:
@@ -122,23 +121,7 @@ def _jsonl(file: Path) -> Iterator[Row]:
 
 
 def _csv(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
-        reader = csv.reader(opened, strict=True)
-        header = next(reader, [])
-        while True:
-            line = reader.line_num + 1
-            try:
-                values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield line, None, f"not CSV: {error}"
-                continue
-            if not values:
-                continue
-            if len(values) != len(header):
-                yield line, None, f"{len(values)} columns instead of {len(header)}"
-            elif any("\udc80" <= char <= "\udcff" for value in values for char in value):
-                yield line, None, "not UTF-8"
-            else:
-                yield line, dict(zip(header, values, strict=True)), None
+    header, records = csv_records(file)
+    for record in records:
+        row = None if record.values is None else dict(zip(header, record.values, strict=True))
+        yield record.line, row, record.error or None

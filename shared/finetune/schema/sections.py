@@ -11,9 +11,6 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, create_model
 from shared.finetune.methods import METHODS
 from shared.finetune.schema.library_arguments import NOT_IN_SFT, library_fields
 
-TASK_TYPES = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "SEQ_2_SEQ_LM")
-DTYPES = ("float32", "bfloat16", "float16", "auto")
-
 
 class Section(BaseModel):
     """What all sections share: unknown keys are errors, and values keep their YAML type."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
+from shared.finetune.data.values import is_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -82,17 +83,38 @@ def names_in(values: Sequence[Any], column: str, name: str) -> list[str]:
     Raises:
         DataError: If they are not classes, or there is only one.
     """
+    check_gaps(values, column, name)
     kinds = set(values)
     if any(isinstance(one, float) for one in kinds):
         raise DataError(
             f"{name}: {column} holds fractions, so this is a regression and not a classification (as GLUE's STS-B)",
             fix="SEQ_CLS: set dataset.regression: true",
         )
-    if None in kinds or len(kinds) < 2:
+    if len(kinds) < 2:
+        found = "nothing but " + repr(next(iter(kinds))) if kinds else "no labels"
         raise DataError(
-            f"{name}: {column} holds {len(kinds)} class(es), or missing values", fix="check dataset.label_column"
+            f"{name}: {column} holds {found}: there is nothing to tell apart", fix="check dataset.label_column"
         )
     return [str(one) for one in sorted(kinds)]
+
+
+def check_gaps(values: Sequence[Any], column: str, name: str, numbers: Sequence[int] = ()) -> None:
+    """Refuse rows without a label.
+
+    Args:
+        values: Each row's label.
+        column: Their column, for the message.
+        name: The data set's name, for the message.
+        numbers: The rows' numbers in the data set; none: they are counted.
+
+    Raises:
+        DataError: Naming the first such row.
+    """
+    for place, value in enumerate(values):
+        if is_missing(value) or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
+            row = f", row {numbers[place]}" if numbers else ""
+            found = f"{name}{row}, column {column!r}: the label is missing ({value!r})"
+            raise DataError(found, fix="write the label, or remove the row")
 
 
 def number_of(value: Any, names: Sequence[str], column: str, name: str, declared: bool) -> int:

@@ -6,12 +6,12 @@ scored by the correlation with the labels.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from shared.errors import DataError
+from shared.finetune.data.values import row_numbers
 from shared.finetune.tasks.glue import glue_task
-from shared.finetune.tasks.labels import HIDDEN
+from shared.finetune.tasks.labels import HIDDEN, check_gaps
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,7 +42,8 @@ def regression_targets(rows: Dataset, column: str, name: str) -> list[float]:
         DataError: If a label is not a number, or all are equal, as in public test sets with hidden labels (-1).
     """
     values = rows[column]
-    wrong = [one for one in values if isinstance(one, bool) or not isinstance(one, (int, float)) or math.isnan(one)]
+    check_gaps(values, column, name, row_numbers(rows))
+    wrong = [one for one in values if isinstance(one, bool) or not isinstance(one, (int, float))]
     if wrong:
         raise DataError(
             f"{name}: {column} holds {wrong[0]!r}, which is not a number",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from shared.finetune.data.values import row_numbers
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import longest, outputs
 from shared.finetune.tasks.glue import glue_task
 from shared.finetune.tasks.labels import (
+    check_gaps,
     class_names,
     find_column,
     known_labels,
@@ -61,6 +63,7 @@ def labels(config: Config) -> list[str]:
         return [VALUE]
     rows = load_rows(config.dataset, "train")
     column = _label_column(rows, config)
+    check_gaps(rows[column], column, config.dataset.name, row_numbers(rows))
     return known_labels(config, rows, column, rows[column])
 
 
@@ -68,7 +71,11 @@ def inputs(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[di
     """The texts as token numbers."""
     from shared.finetune.data import cut_words
 
-    columns = [[cut_words(text, one, config.dataset) for text in rows[one]] for one in text_columns(rows, config)]
+    data, numbers = config.dataset, row_numbers(rows)
+    columns = [
+        [cut_words(text, one, data, number) for number, text in zip(numbers, rows[one], strict=True)]
+        for one in text_columns(rows, config)
+    ]
     coded = tokenizer(*columns, truncation=True, max_length=longest(config, model))
     return [dict(zip(coded.keys(), values, strict=True)) for values in zip(*coded.values(), strict=True)]
 
@@ -78,6 +85,7 @@ def references(rows: Dataset, config: Config, names: list[str]) -> list[int] | l
     column = _label_column(rows, config)
     if is_regression(config):
         return regression_targets(rows, column, config.dataset.name)
+    check_gaps(rows[column], column, config.dataset.name, row_numbers(rows))
     declared = class_names(rows, column) is not None
     return [number_of(value, names, column, config.dataset.name, declared) for value in rows[column]]
 

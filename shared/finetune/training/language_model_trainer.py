@@ -15,6 +15,7 @@ import torch
 from trl import SFTTrainer
 
 from shared.finetune.tasks.batches import IGNORED
+from shared.finetune.training.mixed_precision import float32_adapters
 from shared.finetune.training.padding_free import can_join, joined, row_attention, worth_joining
 from shared.finetune.training.task_trainer import Careful
 
@@ -36,12 +37,7 @@ class AnswerLossTrainer(Careful, SFTTrainer):
         self.answer_loss, self.loss_reason = self._choose_loss()
         # the Trainer switches checkpointing on later, when it begins
         self.joins_rows = self.answer_loss and not self.args.gradient_checkpointing and can_join(self.model)
-        if self.model.device.type == "cpu" and getattr(self.model, "is_loaded_in_4bit", False):
-            # TRL keeps the adapters of a quantised base in bfloat16, to save GPU memory. Its 8 bits of precision lose
-            # small optimizer steps, and on a CPU nothing is gained.
-            for parameter in self.model.parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.float()
+        float32_adapters(self.model)
 
     def _choose_loss(self) -> tuple[bool, str]:
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from shared.errors import ConfigError, ModelError, PeftLabsError
 from shared.finetune.common.suggestions import did_you_mean
 from shared.finetune.methods import METHODS
+from shared.finetune.methods.support.target_modules import wrong_targets
 from shared.finetune.schema.problems import Problem
 from shared.finetune.schema.yaml_source import Source
 from shared.finetune.validation.estimate import longest_input, tuned_on_meta
 from shared.finetune.validation.local_inputs import AtHand
 
 NAME, TASK, METHOD = "model.name_or_path", "task_type", "peft.method"
-ADAPTABLE = ("Linear", "Conv1D", "Embedding", "Conv2d")  # what peft puts an adapter on
 
 
 def base_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
@@ -33,25 +33,14 @@ def base_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
 
 def target_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
     """Target modules that the architecture does not have, or that can't take an adapter."""
-    targets = getattr(hand.config.peft, "target_modules", None)
-    if _architecture(hand) is None or targets in (None, "all-linear"):
+    targets, where = getattr(hand.config.peft, "target_modules", None), ("peft", "target_modules")
+    if (model := _architecture(hand)) is None:
         return
-    layers = {name: type(one).__name__ for name, one in _architecture(hand).named_modules()}
-    linear = sorted({name.rsplit(".", 1)[-1] for name, kind in layers.items() if kind in ("Linear", "Conv1D")})
-    where, model = ("peft", "target_modules"), hand.config.model.name_or_path
-    if isinstance(targets, str):
-        if not any(re.fullmatch(targets, name) for name in layers):
-            fix = f"the names are matched whole, such as {_example(layers)}; write .* before the ending"
-            yield source.problem(where, f"matches no layer of {model}", fix)
-        return
-    for number, target in enumerate(targets):
-        kinds = [kind for name, kind in layers.items() if _ends(name, target)]
-        if not kinds:
-            fix = _near(target, linear, "its linear layers are: ")
-            yield source.problem((*where, number), f"{model} has no such layer", fix, value=target)
-        elif not any(kind in ADAPTABLE for kind in kinds):
-            fix = f"its linear layers are: {', '.join(linear)}"
-            yield source.problem((*where, number), f"is no linear layer but a {kinds[0]}", fix, value=target)
+    name = hand.config.model.name_or_path
+    for place, why, fix in wrong_targets(model, targets):
+        why = why.replace("it has", f"{name} has").replace("of it", f"of {name}")
+        path, value = (where, targets) if place is None else ((*where, place), targets[place])
+        yield source.problem(path, why, fix, value=value)
 
 
 def lora_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
@@ -118,6 +107,22 @@ def length_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
             yield source.problem(path, error.message.partition(": ")[2], error.fix)
 
 
+def end_token_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+    """A tokenizer whose own tokens have no row in the model's embedding: a training would stop at the first one."""
+    tokenizer, model = hand.tokenizer, _architecture(hand)
+    if tokenizer is None or model is None:
+        return
+    rows = model.get_input_embeddings().weight.shape[0]
+    for name in ("eos_token", "pad_token", "bos_token"):
+        number = getattr(tokenizer, f"{name}_id")
+        if number is not None and number >= rows:
+            token = f"{name} {getattr(tokenizer, name)!r}"
+            why = f"its tokenizer's {token} has the number {number}, but its embedding has {rows} rows"
+            fix = "save the model anew after model.resize_token_embeddings(len(tokenizer))"
+            yield source.problem(("model", "name_or_path"), why, fix)
+            return
+
+
 def _architecture(hand: AtHand):
     try:
         return hand.architecture[0] if hand.architecture else None
@@ -142,12 +147,9 @@ def _near(word: str, known: list[str], before: str) -> str:
     return fix if fix.startswith("did") else before + ", ".join(known)
 
 
-def _example(layers: Iterable[str]) -> str:
-    return max(layers, key=lambda name: name.count("."))
-
-
 CHECKS = (
     ((NAME, TASK), base_problems),
+    ((NAME, TASK), end_token_problems),
     ((NAME, TASK, METHOD, "peft.target_modules"), target_problems),
     ((NAME, TASK, METHOD, "peft.modules_to_save", "peft.rank_pattern", "peft.alpha_pattern"), lora_problems),
     ((NAME, TASK, "peft"), method_problems),

@@ -253,7 +253,7 @@ def test_rows_that_can_not_be_judged_are_refused_before_the_training(monkeypatch
     with pytest.raises(DataError, match="'test'.*the columns are question, answer, tests, said") as caught:
         train.run(configured("pass_at_1", tests_field="test"), tmp_path, 0)
     assert "did you mean tests" in caught.value.fix
-    with pytest.raises(DataError, match="comes to no number: 'yes'"):
+    with pytest.raises(DataError, match="has no final number: 'yes'"):
         train.run(configured("final_number").changed(dataset={"prompt_template": "{question} {said}"}), tmp_path, 0)
 
 
@@ -261,7 +261,7 @@ def test_rows_without_a_number_or_without_tests_are_named(configured):
     rows = Dataset.from_list([{"tests": "assert True"}, {"tests": ""}])
     with pytest.raises(DataError, match="row 2: tests holds no tests"):
         answers.references_for(rows, ["", ""], configured("pass_at_1"))
-    with pytest.raises(DataError, match="row 2: .*comes to no number: 'many'"):
+    with pytest.raises(DataError, match="row 2: .*has no final number: 'many'"):
         answers.references_for(rows, ["#### 7", "many"], configured("final_number"))
 
 

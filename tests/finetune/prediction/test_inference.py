@@ -178,7 +178,7 @@ def test_other_inputs_are_never_continued(place, tmp_path, capsys):
     assert inference.main(call_for(place, inputs, out, "--resume")) == 1
     assert "other inputs, another model or other settings" in capsys.readouterr().err
     assert inference.main(call_for(place, inputs, out)) == 0
-    assert "1 answers of an interrupted run are thrown away" in capsys.readouterr().out
+    assert "1 answers of an interrupted run are deleted" in capsys.readouterr().out
     assert len(out.read_text().splitlines()) == 5 and "old" not in out.read_text()
     assert not list(tmp_path.glob(".*part"))
     assert inference.main(call_for(place, inputs, out, "--resume")) == 0
@@ -205,7 +205,7 @@ def test_nothing_to_answer_and_many_bad_rows(place, tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text("no\n" * 30)
     assert inference.main(call_for(place, tmp_path / "in.jsonl", tmp_path / "o.jsonl")) == 1
     told = capsys.readouterr().err
-    assert told.count("not JSON") == 20 and "and 10 more bad rows" in told and "none of the 30 rows" in told
+    assert told.count("not JSON") == 20 and "and 10 more invalid rows" in told and "none of the 30 rows" in told
     (tmp_path / "in.txt").write_text("\n\n")
     assert inference.main(call_for(place, tmp_path / "in.txt", tmp_path / "o.jsonl")) == 1
     assert not list(tmp_path.glob("*o.jsonl*"))

@@ -103,7 +103,7 @@ def test_mnli_has_two_validation_splits(glue):
 
 def test_sts_b_has_one_output_and_correlations(glue):
     config = glue("stsb")
-    assert TASKS["SEQ_CLS"].labels(config) == ["degree"] and main_metric(config) == "pearson"
+    assert TASKS["SEQ_CLS"].labels(config) == ["value"] and main_metric(config) == "pearson"
     assert score_names(config) == ("pearson", "spearman")
     rows = load_rows(config.dataset, "test")
     assert TASKS["SEQ_CLS"].references(rows, config, [])[:3] == [0.0, 0.25, 0.5]
