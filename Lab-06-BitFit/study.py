@@ -143,9 +143,9 @@ class Study:
         moved = torch.cat([(outside[name] - before[name]).abs().flatten() for name in biases]).mean().item()
         scores = {"validation": self.score(model, "eval"), "test": self.score(model, "test")}
         record = {**key, **scores, "trained": trained, "changed": changed, "moved": moved}
-        self.runs.append(record | {"seconds": round(time.perf_counter() - start, 1)})
+        self.runs.append(record)
         self.save()
-        print({name: value for name, value in self.runs[-1].items() if value is not None}, flush=True)
+        print(record, f"{time.perf_counter() - start:.0f} s", flush=True)
 
     def score(self, model: Any, split: str) -> float:
         """The accuracy on the rows of a split."""
