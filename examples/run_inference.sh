@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Answers of a model that was trained before: for one text, or for a file of them.
+# Answers of a trained model, for one text or for a file of texts.
 #
-#   examples/run_inference.sh --input_text "…"                       gsm8k.yaml, as train_multi_gpu.sh leaves it
+#   examples/run_inference.sh --input_text "…"                       gsm8k.yaml, trained with train_multi_gpu.sh
 #   examples/run_inference.sh my.yaml --input_file in.jsonl --output_file out.jsonl
 #   TINY=1 examples/run_inference.sh                                 a small offline version, trained first if need be
 #   MODEL_PATH=folder examples/run_inference.sh my.yaml …            another adapter or model than the configuration's

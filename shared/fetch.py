@@ -181,7 +181,7 @@ def _finish(source: Source, out: Path) -> None:
 
 
 def _download(source: Source, scratch: Path, say: Callable[[str], None]) -> Path:
-    """The verified file: one that lies in the cache's ``wheels`` folder, else a fresh download."""
+    """The verified file: from the cache's ``wheels`` folder if it is there, else a download."""
     laid = cache_root() / "wheels" / source.file
     if laid.is_file():
         say(f"{source.name}: taking {laid}")

@@ -18,7 +18,7 @@ __all__ = [
     "Choice", "Preflight", "Row", "choose_device", "choose_dtype", "cpu_bf16", "hub_reachable", "preflight", "versions",
 ]  # fmt: skip
 
-#: Packages that stand in the report by name; without one of them nothing runs.
+#: Packages that the report lists by name; all of them are required.
 CORE = ("torch", "transformers", "peft", "trl", "accelerate", "datasets")
 #: Steps that sizes are rounded down to [GB]: precise enough for the requirement, too coarse to identify a machine.
 STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 100, 200, 500, 1000)

@@ -176,7 +176,7 @@ def _text(path: Path) -> str:
 
 
 def disk_free(folder: Path) -> float:
-    """Free disk space [GB] where a folder lies or would lie."""
+    """Free disk space [GB] at a folder that exists or will be created."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free / GB

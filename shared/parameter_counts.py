@@ -45,7 +45,7 @@ class Counts:
 
 
 def numel(parameter: torch.Tensor) -> int:
-    """Values that a parameter stands for; bitsandbytes' 4-bit weights pack two into a byte (or more into a float)."""
+    """Number of values of a parameter; bitsandbytes' 4-bit weights pack two into a byte (or more into a float)."""
     shape = getattr(getattr(parameter, "quant_state", None), "shape", None)
     if shape is not None:
         return math.prod(shape)

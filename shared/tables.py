@@ -19,7 +19,7 @@ class Table:
     Attributes:
         columns: The headings.
         rows: The cells, as they are shown.
-        numeric: For each column, whether all its cells are numbers (then they stand on the right).
+        numeric: For each column, whether all its cells are numbers (then they are right-aligned).
         caption: What the table shows.
     """
 

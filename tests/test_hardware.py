@@ -107,7 +107,7 @@ def test_a_hub_model_needs_the_hub_only_if_it_is_not_cached(monkeypatch):
     assert row(hardware.preflight(wanted), "Hugging Face Hub").ok is False
     monkeypatch.setattr(hardware, "_cached", lambda name, topic: True)
     report = hardware.preflight(wanted)
-    assert report.ok and "in the cache already" in row(report, "model").reason
+    assert report.ok and "already in the cache" in row(report, "model").reason
 
 
 def test_a_stored_login_is_enough_to_try_a_gated_model(monkeypatch):
@@ -129,14 +129,14 @@ def test_data_sets_are_looked_up_as_data_sets(tmp_path, monkeypatch):
     assert not hardware._cached("no such name!!", "model")
 
 
-def test_configured_number_format_against_the_gpus(monkeypatch):
+def test_configured_dtype_against_the_gpus(monkeypatch):
     wanted = lab()
     wanted.config.model.dtype = "bfloat16"
     monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("float16", "an old GPU"))
-    line = row(hardware.preflight(wanted), "number format")
+    line = row(hardware.preflight(wanted), "dtype")
     assert (line.value, line.ok) == ("bfloat16", None) and "model.dtype" in line.fix
     monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("bfloat16", "a new GPU"))
-    assert row(hardware.preflight(wanted), "number format").ok is True
+    assert row(hardware.preflight(wanted), "dtype").ok is True
 
 
 def test_four_bit_config_on_a_machine_without_it_stops(monkeypatch):
@@ -148,7 +148,7 @@ def test_four_bit_config_on_a_machine_without_it_stops(monkeypatch):
 # --- what is shown ---------------------------------------------------------------------------------------------------
 
 
-def test_notebook_views_do_not_tell_machines_apart(monkeypatch):
+def test_notebook_views_do_not_identify_the_machine(monkeypatch):
     monkeypatch.setattr(machine, "identity", lambda: {"system": "System-9.9", "CPU": "Secret CPU 9000"})
     report = hardware.preflight(lab())
     views = [str(report), report._repr_html_(), repr(report), str(report.record())]

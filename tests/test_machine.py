@@ -28,7 +28,7 @@ def test_device_and_its_reason(monkeypatch):
 
 def test_wanted_device_that_is_not_there(monkeypatch):
     monkeypatch.setenv("PEFT_LABS_DEVICE", "cuda")
-    with pytest.raises(HardwareError, match="offers cpu"):
+    with pytest.raises(HardwareError, match="has cpu"):
         machine.choose_device()
 
 
@@ -41,7 +41,7 @@ def test_wanted_device_that_is_not_there(monkeypatch):
         ("cpu", None, "float32", "bfloat16"),
     ],
 )
-def test_number_format_and_its_reason(monkeypatch, device, card, dtype, reason):
+def test_dtype_and_its_reason(monkeypatch, device, card, dtype, reason):
     monkeypatch.setattr(machine, "gpu", lambda: card)
     choice = machine.choose_dtype(Choice(device, ""))
     assert choice == machine.choose_dtype(device)
@@ -54,7 +54,7 @@ def test_number_format_and_its_reason(monkeypatch, device, card, dtype, reason):
     [
         ({"avx512_bf16", "amx_bf16"}, True, "(amx_bf16, avx512_bf16)"),
         ({"avx2"}, False, "emulated"),
-        (set(), False, "does not tell"),
+        (set(), False, "does not report"),
     ],
 )
 def test_bf16_on_the_cpu(monkeypatch, flags, value, reason):
@@ -63,7 +63,7 @@ def test_bf16_on_the_cpu(monkeypatch, flags, value, reason):
 
 
 def test_four_bit_on_apple_is_left_out_with_a_reason():
-    assert machine.quantization("mps").value is False and "left out" in machine.quantization("mps").reason
+    assert machine.quantization("mps").value is False and "skipped" in machine.quantization("mps").reason
 
 
 # --- memory and network ----------------------------------------------------------------------------------------------

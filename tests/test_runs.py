@@ -98,7 +98,7 @@ def test_missing_names_what_other_profiles_have(run):
         (lambda p: edit(p, profile="laptop"), "belongs to profile 'laptop', not 'tiny'"),
         (lambda p: edit(p, stage="02-Train"), "belongs to stage '02-Train'"),
         (lambda p: edit(p, files=None), "lists no files"),
-        (lambda p: (p / "adapter_model.bin").write_bytes(b"x"), "was put there later; a pickle"),
+        (lambda p: (p / "adapter_model.bin").write_bytes(b"x"), "was added later; a pickle"),
     ],
 )
 def test_damage_is_named_and_writing_again_recovers(run, spoil, message):
@@ -136,7 +136,7 @@ def test_names_cannot_leave_the_folder(run, tmp_path):
         with pytest.raises(RunError, match="cannot be a folder's name"):
             RunFolder(LAB, "tiny", name, root=tmp_path)
     for name in ("../x", "/x", "manifest.json", "a\\b", ""):
-        with pytest.raises(RunError, match="no name for a file"), run.write("01-Setup") as out:
+        with pytest.raises(RunError, match="not a valid file name"), run.write("01-Setup") as out:
             out.file(name)
     with pytest.raises(RunError, match="no stage '05-Extra'"):
         run.read("05-Extra")
@@ -152,7 +152,7 @@ def test_json_takes_tensors_and_refuses_nan(run):
     with run.write("01-Setup") as out:
         out.save_json("a.json", {"x": torch.ones(2), "y": np.float32(0.5), "p": Path("a/b")})
     assert run.read("01-Setup").json("a.json") == {"x": [1.0, 1.0], "y": 0.5, "p": "a/b"}
-    with pytest.raises(RunError, match=r"a\.json: a number in it is NaN"), run.write("01-Setup") as out:
+    with pytest.raises(RunError, match=r"a\.json: it contains NaN"), run.write("01-Setup") as out:
         out.save_json("a.json", {"loss": float("nan")})
     with pytest.raises(RunError, match="set cannot be written"), run.write("01-Setup") as out:
         out.save_json("a.json", {"x": {1}})
@@ -178,7 +178,7 @@ def adapter(b_value: float = 0.1) -> dict:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda p: save_adapter(p), "holds no weights at all"),
+        (lambda p: save_adapter(p), "contains no weights"),
         (lambda p: save_adapter(p, **adapter(0.0)), "every lora_B is zero"),
         (lambda p: save_adapter(p, **adapter(float("nan"))), "holds NaN or infinity"),
         (lambda p: (p / "adapter_config.json").write_text("{}"), r"without adapter_model\.safetensors"),
@@ -187,7 +187,7 @@ def adapter(b_value: float = 0.1) -> dict:
         (lambda p: (p / "model.safetensors").write_bytes(b"cut"), "cut short"),
     ],
 )
-def test_bad_weights_never_get_into_a_stage(run, make, message):
+def test_unsafe_or_empty_weights_are_refused(run, make, message):
     with pytest.raises(RunError, match=message), run.write("02-Train") as out:
         folder = out.file("adapter")
         folder.mkdir()
@@ -196,7 +196,7 @@ def test_bad_weights_never_get_into_a_stage(run, make, message):
         run.read("02-Train")
 
 
-def test_good_adapter_passes_and_a_cut_one_does_not(run):
+def test_a_valid_adapter_passes_and_a_truncated_one_does_not(run):
     with run.write("02-Train") as out:
         save_adapter(out.file("adapter"), **adapter())
     weights = run.read("02-Train").file("adapter") / "adapter_model.safetensors"
@@ -237,7 +237,7 @@ def test_last_checkpoint_skips_half_written_ones(run):
     assert run.last_checkpoint("02-Train") is None
 
 
-def test_keys_keep_trainings_apart(run):
+def test_keys_separate_training_runs(run):
     checkpoint(run.checkpoints("02-Train", "lora-seed0"), 10)
     assert run.last_checkpoint("02-Train", "lora-seed1") is None
     assert run.last_checkpoint("02-Train", "lora-seed0").name == "checkpoint-10"
@@ -255,7 +255,7 @@ def test_killed_training_names_its_checkpoint_and_outlives_a_write(run):
     assert run.last_checkpoint("02-Train", "lora-seed0")
 
 
-def test_a_real_trainer_checkpoint_counts_as_whole(run):
+def test_a_real_trainer_checkpoint_is_complete(run):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 

@@ -143,7 +143,7 @@ def test_a_reader_that_falls_between_two_swaps_looks_again(run, monkeypatch):
     assert values(run) == {1} and len(looks) >= 3
 
 
-def test_a_file_that_a_swap_takes_away_while_it_is_opened_is_told(run, monkeypatch):
+def test_a_file_that_is_replaced_while_it_is_opened_is_reported(run, monkeypatch):
     prepare(run)
     stage, read_bytes = run.read("01-Setup"), Path.read_bytes
 

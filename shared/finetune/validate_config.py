@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.finetune.training.precision import choose_precision
+from shared.finetune.training.precision import check_optimizer, choose_precision
 from shared.finetune.validation.all_checks import validate
 from shared.finetune.validation.estimate import estimate
 from shared.finetune.validation.expected_warnings import expected_warnings
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 from shared.library_notices import hide_library_notices
 from shared.paths import repo_root
 
@@ -66,20 +66,21 @@ def _check(file: Path, overrides: list[str]) -> bool:
         for problem in problems:
             print(f"  {problem}")
         return True
-    hand = AtHand(config)
-    found = estimate(config, hand)
+    local = LocalInputs(config)
+    found = estimate(config, local)
     cost = f"\n  {found}" if found else f" (no estimate: {config.model.name_or_path} is not on this machine)"
     print(f"{shown}: valid{cost}")
-    for note in notes(hand):
+    check_optimizer(config)  # says what an optimizer does on this machine
+    for note in notes(local):
         print(f"  note: {note}")
-    for warning in expected_warnings(hand):
+    for warning in expected_warnings(local):
         print(f"  warning: {warning}")
     return False
 
 
-def notes(hand: AtHand) -> Iterator[str]:
+def notes(local: LocalInputs) -> Iterator[str]:
     """Remarks that are not problems."""
-    if slow := choose_precision(hand.config).emulated:
+    if slow := choose_precision(local.config).emulated:
         yield f"training.bf16: {slow}: it is emulated, which is slow"
 
 

@@ -57,7 +57,7 @@ def with_outputs(source: Any, executed: Any) -> Any:
     """The notebook with the outputs of its executed copy, and nothing in it that changes from run to run.
 
     Args:
-        source: The notebook as it stands.
+        source: The notebook.
         executed: Its copy, executed without injected parameters.
 
     Returns:

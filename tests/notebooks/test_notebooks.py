@@ -39,7 +39,7 @@ def make_notebook(path: Path, *sources: str) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty checkout whose labs and runs are found instead of ours."""
-    for module in ("shared.notebooks.collect", "shared.notebooks.runner"):
+    for module in ("shared.notebooks.collect", "shared.notebooks.resume"):
         monkeypatch.setattr(f"{module}.repo_root", lambda: tmp_path)
     monkeypatch.setattr("shared.notebooks.collect.lab_folder", lambda lab: tmp_path / lab)
     monkeypatch.setenv("PEFT_LABS_RUNS", str(tmp_path / "runs"))
@@ -119,7 +119,7 @@ def test_a_failed_notebook_is_not_remembered_as_done(lab: Path) -> None:
     assert json.loads((DEFAULT.executed("Lab-X") / "state.json").read_text()) == {}
 
 
-def test_a_process_that_dies_is_told(lab: Path) -> None:
+def test_a_process_that_dies_is_reported(lab: Path) -> None:
     make_notebook(lab / "01-Setup.ipynb", "import os\nos._exit(9)")
     with pytest.raises(NotebookFailed, match="died in cell"):
         run_labs(["Lab-X"], stages=["01"])

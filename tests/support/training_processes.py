@@ -1,11 +1,13 @@
-"""Trainings as a user starts them: `python -m shared.finetune.train` in a process of its own, killed at a moment."""
+"""Training runs in a process of their own, as a user starts them, killed at a certain moment."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import random_models as world
@@ -82,10 +84,50 @@ def start(config: Path, *arguments: str, moment: str = "", command: list[str] | 
 
 def killed_at(config: Path, moment: str, *arguments: str) -> str:
     """Train until the process kills itself at ``event|part of its arguments``; returns what it printed."""
-    process = start(config, "--no_score", *arguments, moment=moment)
-    said, _ = process.communicate(timeout=400)
-    assert process.returncode == -signal.SIGKILL, said
+    code = f"{HOOK}\nfrom shared.finetune import train\nraise SystemExit(train.main(sys.argv[1:]))"
+    words = ["--config", str(config), "--no_score", *arguments]
+    number, said = forked(code, config.parent, *words, KILL_AT=moment)
+    assert number == -signal.SIGKILL, said
     return said
+
+
+def forked(code: str, folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Run code in a process that is forked from one that has imported the libraries already.
+
+    That saves ten seconds for each process. Nothing else is shared with this process or with other forked ones.
+
+    Args:
+        code: Python.
+        folder: Where the output is written meanwhile.
+        arguments: ``sys.argv`` after the program's name.
+        variables: Environment variables to add.
+
+    Returns:
+        The exit code (negative: the signal that ended it), and what was printed.
+    """
+    printed = folder / "printed.txt"
+    process = _preloaded().Process(target=_execute, args=(code, arguments, variables, printed))
+    process.start()
+    process.join(timeout=400)
+    return process.exitcode, printed.read_text()
+
+
+@cache
+def _preloaded() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["peft", "trl", "shared.finetune.train", "shared.finetune.training.training_run",
+                                    "shared.finetune.training.language_model_trainer"])  # fmt: skip
+    return context
+
+
+def _execute(code: str, arguments: tuple[str, ...], variables: dict[str, str], printed: Path) -> None:
+    os.chdir(ROOT)
+    file = os.open(printed, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.environ.update(variables)
+    sys.argv = ["-c", *arguments]
+    exec(code, {"__name__": "__main__"})  # noqa: S102 - code of our own tests
 
 
 def stopped_after(config: Path, line: str, number: signal.Signals, *arguments: str) -> tuple[int, str]:

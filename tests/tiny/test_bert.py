@@ -157,7 +157,7 @@ def test_the_start_looks_at_neighbours_and_at_like_words_of_the_other_text(token
         assert heads[3, two].argmax() == one
 
 
-def test_vectors_tell_sorts_and_sides_of_words_before_any_training(tokenizer):
+def test_vectors_separate_kinds_and_sides_of_words_before_training(tokenizer):
     found = vectors(Recipe(), tokenizer, 4_000)
     praise, blame, people = (found[tokenizer.convert_tokens_to_ids(list(words))] for words in (GOOD, BAD, PEOPLE))
     assert (praise @ praise.T).mean() > (praise @ blame.T).mean() + 0.2
@@ -181,5 +181,5 @@ def test_the_tokenizer_comes_from_the_recipe_but_for_ties(tokenizer):
     assert len(rebuilt.keys() ^ tokenizer.get_vocab().keys()) < 0.02 * len(tokenizer)
 
 
-def test_each_kind_of_event_can_be_told_in_five_ways():
+def test_each_kind_of_event_has_five_wordings():
     assert all(len(kind.tellings) == 5 for kind in EVENT_KINDS.values())

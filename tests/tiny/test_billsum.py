@@ -34,7 +34,7 @@ def test_the_same_rows_come_each_time_and_others_with_another_seed():
 
 
 @pytest.mark.parametrize("level", ["easy", "normal", "hard"])
-def test_no_clause_of_a_bill_is_told_in_two_splits(level):
+def test_no_clause_of_a_bill_is_in_two_splits(level):
     told = {}
     for split in SPLITS:
         pairs = islice(TASK.rows(split, 3, level), 400)
@@ -45,7 +45,7 @@ def test_no_clause_of_a_bill_is_told_in_two_splits(level):
     assert not told["validation"] & told["test"]
 
 
-def test_pretraining_tells_only_clauses_of_its_own_split(monkeypatch):
+def test_pretraining_has_only_clauses_of_its_own_split(monkeypatch):
     told, draw = [], Bills.clause
     monkeypatch.setattr(Bills, "clause", lambda self, *args: told.append(draw(self, *args)) or told[-1])
     list(islice(documents(0), 600))

@@ -29,7 +29,7 @@ def model(folder):
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-def test_the_card_tells_hash_and_reference_scores_of_these_weights(folder):
+def test_the_card_has_checksum_and_reference_scores_of_these_weights(folder):
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     card = (folder / "README.md").read_text(encoding="utf8")
     assert sha256 in card

@@ -39,7 +39,7 @@ def test_it_is_built_as_the_first_t5(model):
     assert model.lm_head.weight is model.shared.weight
 
 
-def test_the_card_tells_the_phases(folder):
+def test_the_card_lists_the_phases(folder):
     assert "span corruption to step" in (folder / "README.md").read_text(encoding="utf8")
 
 

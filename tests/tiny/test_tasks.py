@@ -55,7 +55,7 @@ def test_no_text_in_two_splits_whatever_the_seed(name, difficulty):
         assert not seen[one] & seen[other]
 
 
-def test_a_story_belongs_to_one_split_however_it_is_told():
+def test_a_story_belongs_to_one_split_whatever_its_wording():
     for split in (*SPLITS, "pretraining"):
         world = World(random.Random(3), split)
         for _ in range(200):
@@ -66,7 +66,7 @@ def test_a_story_belongs_to_one_split_however_it_is_told():
     assert not stories["pretraining"] & stories["test"]
 
 
-def test_pretraining_tells_only_stories_of_its_own_split(monkeypatch):
+def test_pretraining_has_only_stories_of_its_own_split(monkeypatch):
     world, told, story = World(random.Random(0)), [], World.story
     monkeypatch.setattr(World, "story", lambda self, *args: told.append(story(self, *args)) or told[-1])
     for _ in range(300):

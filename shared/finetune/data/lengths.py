@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 AT_ONCE = 1000  # rows that are tokenised together
-SERIOUS = 0.1  # the share of rows without a response above which a training is hardly the one that was meant
+SERIOUS = 0.1  # with a larger share of rows without a response, a run is hardly what was intended
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def response_lengths(pairs: Dataset, tokenizer: Any, sft: Any) -> ResponseLength
 
 
 def check_lengths(found: ResponseLengths, sft: Any) -> None:
-    """Refuse a training that no response would be left of.
+    """Refuse a run in which every response would be cut off.
 
     Raises:
         DataError: With the longest prompt and the value to write.

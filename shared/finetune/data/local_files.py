@@ -38,7 +38,7 @@ def read_file(path: Path, texts: Sequence[str] = ()) -> Dataset:
     return _read(path, tuple(texts), about.st_mtime_ns, about.st_size)
 
 
-@lru_cache(maxsize=3)  # a folder's splits: checks before a training and the training read a file once
+@lru_cache(maxsize=3)  # a folder's splits: the checks and the run read each file once
 def _read(path: Path, texts: tuple[str, ...], *version: int) -> Dataset:
     if path.suffix == ".parquet":
         return _parquet(path)

@@ -1,4 +1,4 @@
-"""Rows from the Hub, from local files, from the tiny world or from the cache; and rows as prompt and completion.
+"""Rows from the Hub, from local files, from the generated tasks or from the cache; and rows as prompt and completion.
 
 A chat's messages are rendered in :mod:`shared.finetune.data.chats`.
 """
@@ -137,7 +137,7 @@ def placeholders(template: str) -> list[str]:
 def around_response(dataset: DatasetSection) -> tuple[str, str]:
     """The template before the response's placeholder, and from it on.
 
-    Blanks before the placeholder go with the response: tokenizers join a blank and the word behind it to one token, so
+    Spaces before the placeholder belong to the response: tokenizers merge a space and the following word, so
     a prompt that ended with the blank would be split otherwise in training than in use. A final line break, as YAML's
     ``|`` leaves one, is dropped.
     """
@@ -197,7 +197,7 @@ def prompts_of(rows: Dataset, dataset: DatasetSection) -> list[str]:
 
 
 def text_columns_of(dataset: DatasetSection) -> list[str]:
-    """The columns whose values stand in a prompt or a response as they are written."""
+    """The columns whose values are used in a prompt or a response."""
     if dataset.prompt_template:
         return list(dict.fromkeys(placeholders(dataset.prompt_template)))
     return [dataset.text_field] if dataset.response_marker else []
@@ -262,7 +262,7 @@ def _pair(row: Mapping[str, Any], dataset: DatasetSection, where: str) -> tuple[
         at = text.rfind(marker)
         if at < 0:
             raise DataError(
-                f"{where}: the response marker {marker!r} does not stand in it",
+                f"{where}: it does not contain the response marker {marker!r}",
                 fix="set dataset.response_marker to the text that stands before each answer",
             )
         prompt, completion = text[: at + len(marker)], text[at + len(marker) :]

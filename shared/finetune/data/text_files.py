@@ -44,7 +44,7 @@ def open_text(path: Path, newline: str = "") -> IO[str]:
 
 
 def is_damaged(text: str) -> bool:
-    """Whether bytes of another encoding stand in a text that :func:`open_text` read."""
+    """Whether bytes of another encoding are in a text that :func:`open_text` read."""
     return not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text)
 
 

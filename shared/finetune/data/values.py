@@ -1,4 +1,4 @@
-"""The values of single cells: what can stand in a text, what is missing, and which row of the file it is."""
+"""The values of single cells: what can be used as text, what is missing, and which row of the file it is."""
 
 from __future__ import annotations
 

@@ -34,13 +34,15 @@ def refuse_unmergeable(settings: dict[str, Any], about: dict[str, Any], place: P
         ModelError: With the reason.
     """
     kind = settings.get("peft_type")
-    name = kind.lower().replace("_", "-") if kind else about.get("peft", {}).get("method")
-    if name in METHODS:
-        reason = METHODS[name].no_merge
+    if kind:
+        own = [method for method in METHODS.values() if method.peft_type == kind]
+    elif about.get("peft", {}).get("method") in METHODS:
+        own = [METHODS[about["peft"]["method"]]]
     else:
-        reason = _no_merge_in_peft(kind)
+        raise ModelError(f"{place} can't be merged: no method.json there says how it was trained", fix=SHIP)
+    reason = own[-1].no_merge if own else _no_merge_in_peft(kind)
     if reason:
-        raise ModelError(f"{place} ({kind or name}) can't be merged: {reason}", fix=SHIP)
+        raise ModelError(f"{place} ({kind or own[-1].name}) can't be merged: {reason}", fix=SHIP)
 
 
 def _no_merge_in_peft(kind: str | None) -> str:
@@ -78,7 +80,7 @@ def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int
     wanted = outputs(tuned.to("cpu"), config)
     if hasattr(tuned, "merge_and_unload"):
         _separate_shared(tuned)
-        merged = tuned.merge_and_unload(safe_merge=True)
+        merged = _without_wrappers(tuned.merge_and_unload(safe_merge=True))
     else:
         merged = tuned
     base, _ = load_base(config, quantized=False, dtype="float32", labels=describe(place).get("labels"))
@@ -87,6 +89,16 @@ def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int
     plain = outputs(base.to("cpu"), config)
     merged.to(torch.float32 if dtype == "auto" else getattr(torch, dtype)).save_pretrained(out)
     return changed, {"tuned": wanted, "base": plain}
+
+
+def _without_wrappers(model: Any) -> Any:
+    """A merged model whose fully trained modules are plain modules: peft 0.21's LN tuning leaves them wrapped."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    wrapped = [name for name, one in model.named_modules() if isinstance(one, AuxiliaryTrainingWrapper)]
+    for name in wrapped:
+        model.set_submodule(name, model.get_submodule(name).unload_and_optionally_merge_module(True, True, None))
+    return model
 
 
 def _separate_shared(model: Any) -> None:

@@ -33,7 +33,7 @@ def offline_models(config: Config | None) -> str:
 
 
 def tasks_of(about: PretrainedConfig) -> list[str]:
-    """The tasks that an architecture has a head for; one that reads both ways does not go on with a text."""
+    """The tasks that an architecture has a head for; a bidirectional one does not generate text."""
     import transformers
 
     both_ways = type(about) in transformers.AutoModelForMaskedLM._model_mapping and not about.is_decoder

@@ -121,7 +121,7 @@ def number_of(value: Any, names: Sequence[str], column: str, name: str, declared
     """A row's class as a number.
 
     Args:
-        value: As it stands in the row.
+        value: The value in the row.
         names: The classes.
         column: Its column, for the message.
         name: The dataset's name, for the message.

@@ -1,4 +1,4 @@
-"""What a training took: seconds, tokens, memory."""
+"""The cost of a run: seconds, tokens, memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOOKS = 0.05  # time between two looks at the process's memory [s]
 
 
 class TrainingCost(TrainerCallback):
-    """Measures a training while it runs."""
+    """Measures a run."""
 
     def __init__(self) -> None:
         self.seconds, self._peak, self._before = 0.0, Peak(), 0

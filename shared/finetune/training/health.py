@@ -50,7 +50,7 @@ class TrainingHealth(TrainerCallback, ExportableState):
         self.start: float | None = None
 
     def before(self, trainer: Any, config: Config, resumed: bool) -> None:
-        """Measure the model as it is, unless the training goes on from a checkpoint."""
+        """Measure the model at the start, unless the run is resumed."""
         found = None if resumed else _look_in_memory(trainer, config.task_type)
         self.start = found.loss if found else None
 

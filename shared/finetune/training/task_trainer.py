@@ -32,7 +32,7 @@ torch.serialization.register_package(
 
 
 class Careful:
-    """Makes a Trainer leave the model as it was found, and write checkpoints that it can go on from.
+    """Makes a Trainer leave the model as it was, and write checkpoints that can be resumed.
 
     What peft saves of a prompt or of AdaLoRA is the result: the encoder that makes a prompt is left out, pruned ranks
     are cut off. Going on from that would train something else, so the checkpoints hold the trained parameters as well.
@@ -45,7 +45,7 @@ class Careful:
     _writing = False
 
     def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
-        """Train; afterwards the model computes in its own number format again.
+        """Train; afterwards the model computes in its own dtype again.
 
         For mixed precision accelerate wraps the model's forward and leaves the wrapper on: logits taken from the
         trained model would be bfloat16 ones, and the same adapter loaded in a fresh process would not reproduce them.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainResult:
-    """What a training run brought.
+    """The result of a run.
 
     Attributes:
         metrics: Scores, seconds, counts of parameters; what ``metrics.json`` holds.
@@ -66,7 +66,7 @@ def run(
         config: The configuration.
         checkpoints: Folder for the Trainer's checkpoints.
         seed: None takes ``training.seed`` where it is set, else 0.
-        resume: A checkpoint folder to go on from.
+        resume: A checkpoint folder to resume from.
         callbacks: Further callbacks for the Trainer.
         score: Whether answers are generated and scored at the end.
         progress: Called with the number of scored answers.
@@ -170,7 +170,7 @@ def _train_to_the_end(trainer: Any, resume: Path | str | None, stop: SaveOnSigna
 
 @dataclass
 class _Rows:
-    """The rows of a training, as its trainer takes them.
+    """The rows of a run, as its trainer takes them.
 
     Attributes:
         train: Those to train on.

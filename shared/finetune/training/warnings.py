@@ -1,4 +1,5 @@
-"""What is allowed and hardly meant: said before a training, by validate-config too, and kept in its metrics."""
+"""Settings that are allowed but probably unintended: warned about before a run and by validate-config, and kept in
+the metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 def warnings_of(
     config: Config, model: Any, tokenizer: Any, lengths: ResponseLengths | None = None, ends: set[int] | None = None
 ) -> Iterator[str]:
-    """The warnings of a training, each with its key and its fix.
+    """The warnings of a run, each with its key and fix.
 
     Args:
         config: The configuration.
@@ -83,7 +84,7 @@ def _untrained_end(config: Config, model: Any, tokenizer: Any, ends: set[int]) -
 
 
 def _trains_row(module: Any, token: int) -> bool:
-    """Whether a training changes a token's row of an embedding or of an output head."""
+    """Whether a run trains a token's row of an embedding or of an output head."""
     tokens = getattr(getattr(module, "token_adapter", None), "token_indices", None)
     if tokens:  # peft's trainable tokens; a head that shares the embedding's weights has the same
         return any(token in chosen for chosen in tokens.values())

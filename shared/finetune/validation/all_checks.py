@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from shared.errors import HardwareError, PeftLabsError
@@ -11,7 +13,7 @@ from shared.finetune.schema.problems import InvalidConfig, Problem, without_repe
 from shared.finetune.schema.yaml_source import Source
 from shared.finetune.training.precision import choose_precision
 from shared.finetune.validation import data_checks, model_checks
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 
 DEVICE_KEYS = ("training.bf16", "training.fp16", "training.use_cpu", "model.name_or_path")
 
@@ -54,19 +56,21 @@ def validate(
     config, problems = check(source)
     usable = config or valid_part(source)
     if usable is not None:
-        problems = without_repetitions([*problems, *_deep_problems(AtHand(usable, trains, scored), source, problems)])
+        problems = without_repetitions(
+            [*problems, *_deep_problems(LocalInputs(usable, trains, scored), source, problems)]
+        )
     if not problems:
         problems = list(_argument_problems(config, source))
     problems.sort(key=lambda problem: (problem.line, problem.key))
     return (None if problems else config), problems
 
 
-def _deep_problems(hand: AtHand, source: Source, problems: list[Problem]) -> Iterator[Problem]:
+def _deep_problems(local: LocalInputs, source: Source, problems: list[Problem]) -> Iterator[Problem]:
     """Problems that need model, rows or device; a check is skipped if one of its keys has a problem already."""
     invalid = {problem.key for problem in problems}
     for keys, find in (*model_checks.CHECKS, *data_checks.CHECKS, (DEVICE_KEYS, _device_problems)):
         if not any(_touches(key, one) for key in keys for one in invalid):
-            found = [problem for problem in find(hand, source) if problem.key not in invalid]
+            found = [problem for problem in find(local, source) if problem.key not in invalid]
             yield from found
             invalid |= {problem.key for problem in found}
 
@@ -77,12 +81,12 @@ def _touches(key: str, other: str) -> bool:
     return long == short or long.startswith((f"{short}.", f"{short}["))
 
 
-def _device_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def _device_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """A dtype that this machine's device does not support."""
     try:
-        choose_precision(hand.config)
+        choose_precision(local.config)
     except HardwareError as error:
-        key = "fp16" if hand.config.training.fp16 else "bf16"
+        key = "fp16" if local.config.training.fp16 else "bf16"
         yield source.problem(("training", key), error.message.partition(" true")[2].lstrip(", "), error.fix)
 
 
@@ -92,7 +96,8 @@ def _argument_problems(config: Config, source: Source) -> Iterator[Problem]:
 
     make = sft_arguments if config.task_type == "CAUSAL_LM" else task_arguments
     try:
-        make(config, config.training.output_dir or "outputs")
+        with redirect_stdout(io.StringIO()):  # what it says without refusing, the training says itself
+            make(config, config.training.output_dir or "outputs")
     except PeftLabsError as error:  # begins with its key
         key, _, message = error.message.partition(": ")
         yield source.problem(tuple(key.split(".")), message, error.fix)

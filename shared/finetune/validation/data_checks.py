@@ -15,24 +15,24 @@ from shared.finetune.metrics.answers import references_for
 from shared.finetune.schema.problems import Problem
 from shared.finetune.schema.yaml_source import Source, section_of
 from shared.finetune.tasks import TASKS, seq_cls, token_cls
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 
 NAME, TASK = "dataset.name", "task_type"
 SPLITS = ("dataset.config", "dataset.train_split", "dataset.eval_split", "dataset.test_split", "training.eval_strategy")
 SAMPLE = 5000  # rows that are measured: half a second
 
 
-def split_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def split_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """A data set that should be on this machine and is not, or lacks a split that the run will read."""
-    for split in hand.splits:
+    for split in local.splits:
         try:
-            hand.rows(split)
+            local.rows(split)
         except PeftLabsError as error:
             message = error.message
-            name = getattr(hand.config.dataset, f"{split}_split")
+            name = getattr(local.config.dataset, f"{split}_split")
             key = next((key for word, key in PLACES if word in message), None)
             key = key or (f"{split}_split" if _names_split(message, name) else "name")
-            yield source.problem(("dataset", key), message, error.fix, getattr(hand.config.dataset, key))
+            yield source.problem(("dataset", key), message, error.fix, getattr(local.config.dataset, key))
             if key != f"{split}_split":
                 return  # the other splits would say the same
 
@@ -45,16 +45,16 @@ def _names_split(message: str, spec: str) -> bool:
 PLACES = (("unknown difficulty", "config"), ("unknown task", "name"), ("there is no file", "name"))
 
 
-def column_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def column_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Columns that the configuration names, or its task needs, and the rows lack."""
-    columns = _columns(hand)
+    columns = _columns(local)
     if columns is None:
         return
-    task, data = hand.config.task_type, hand.config.dataset
+    task, data = local.config.task_type, local.config.dataset
     for name in data.max_words:
         yield from _lacks(source, ("dataset", "max_words", name), name, columns, data.name)
     if task in ("CAUSAL_LM", "SEQ_2_SEQ_LM"):
-        yield from _prompt_columns(hand, source, columns)
+        yield from _prompt_columns(local, source, columns)
     elif task == "QUESTION_ANS":
         for name in ("question", "context", "answers"):
             if name not in columns:
@@ -67,8 +67,8 @@ def column_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
             yield from _lacks(source, ("dataset", "label_column"), data.label_column, columns, data.name)
 
 
-def _prompt_columns(hand: AtHand, source: Source, columns: Sequence[str]) -> Iterator[Problem]:
-    data = hand.config.dataset
+def _prompt_columns(local: LocalInputs, source: Source, columns: Sequence[str]) -> Iterator[Problem]:
+    data = local.config.dataset
     if data.prompt_template:
         for name in dict.fromkeys(placeholders(data.prompt_template)):
             yield from _lacks(source, ("dataset", "prompt_template"), name, columns, data.name, f"{{{name}}}: ")
@@ -92,28 +92,28 @@ def _lacks(
         yield source.problem(path, why, fix + did_you_mean(name, columns))
 
 
-def label_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def label_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Labels that are no classes, or columns that no one named and the task does not know."""
-    task, rows = TASKS[hand.config.task_type], _rows(hand)
+    task, rows = TASKS[local.config.task_type], _rows(local)
     if task.labels is None or rows is None:
         return
     finders = {"SEQ_CLS": (seq_cls.text_columns, "text_columns"), "TOKEN_CLS": (token_cls.word_column, "text_columns")}
     find, key = finders[task.name]
-    if not hand.config.dataset.text_columns:
-        yield from _told(lambda: find(rows, hand.config), ("dataset", key), source)
-    yield from _told(lambda: task.labels(hand.config), ("dataset", "label_column"), source)
+    if not local.config.dataset.text_columns:
+        yield from _told(lambda: find(rows, local.config), ("dataset", key), source)
+    yield from _told(lambda: task.labels(local.config), ("dataset", "label_column"), source)
 
 
-def hidden_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def hidden_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Test rows whose labels are hidden (-1) or none of the training rows' classes."""
-    config, task = hand.config, TASKS[hand.config.task_type]
+    config, task = local.config, TASKS[local.config.task_type]
     try:
-        rows = hand.rows(hand.scored) if task.references and hand.scored else None
+        rows = local.rows(local.scored) if task.references and local.scored else None
         names = task.labels(config) if rows is not None else []
     except PeftLabsError:
-        return  # told by split_problems or label_problems
+        return  # reported by split_problems or label_problems
     if rows is not None:
-        yield from _told(lambda: task.references(rows, config, names), ("dataset", f"{hand.scored}_split"), source)
+        yield from _told(lambda: task.references(rows, config, names), ("dataset", f"{local.scored}_split"), source)
 
 
 def _told(call: Any, path: tuple, source: Source, value: Any = ...) -> Iterator[Problem]:
@@ -123,13 +123,13 @@ def _told(call: Any, path: tuple, source: Source, value: Any = ...) -> Iterator[
         yield source.problem(path, error.message, error.fix, value)
 
 
-def reference_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def reference_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """What scoring needs and the rows lack: reference answers, programs' tests, numbers."""
-    config = hand.config
+    config = local.config
     try:
-        rows = hand.rows(hand.scored) if hand.scored and config.task_type == "CAUSAL_LM" else None
+        rows = local.rows(local.scored) if local.scored and config.task_type == "CAUSAL_LM" else None
     except PeftLabsError:
-        return  # told by split_problems
+        return  # reported by split_problems
     if rows is None:
         return
     number = config.evaluation.rows
@@ -143,14 +143,14 @@ def reference_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
     yield from _told(lambda: references_for(rows, answers, config), ("evaluation", key), source)
 
 
-def pair_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def pair_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Rows that can't be made prompts and responses, and a longest sequence that leaves nothing of any response."""
-    yield from _told(lambda: lengths(hand), ("dataset",), source, value=None)
-    found = _lengths(hand)
+    yield from _told(lambda: lengths(local), ("dataset",), source, value=None)
+    found = _lengths(local)
     if found is None:
         return
     try:
-        check_lengths(found, hand.config.sft)
+        check_lengths(found, local.config.sft)
     except DataError as error:
         key = length_key(source)
         why = error.message.removeprefix("sft.max_length: ")
@@ -162,7 +162,7 @@ def length_key(source: Source) -> str:
     return "max_seq_length" if source.get(("sft", "max_seq_length")) is not None else "max_length"
 
 
-def lengths(hand: AtHand) -> ResponseLengths | None:
+def lengths(local: LocalInputs) -> ResponseLengths | None:
     """How much of the responses is cut off; of the first :data:`SAMPLE` rows, unless none is left of these.
 
     Returns:
@@ -171,37 +171,37 @@ def lengths(hand: AtHand) -> ResponseLengths | None:
     Raises:
         DataError: If a row can't be made a prompt and a response.
     """
-    config, rows = hand.config, _rows(hand) if hand.trains else None
-    if config.task_type != "CAUSAL_LM" or rows is None or (chat_field(config.dataset) and hand.tokenizer is None):
+    config, rows = local.config, _rows(local) if local.trains else None
+    if config.task_type != "CAUSAL_LM" or rows is None or (chat_field(config.dataset) and local.tokenizer is None):
         return None
     for number in (SAMPLE, len(rows)):
         some = rows.select(range(min(number, len(rows))))
-        pairs = to_prompt_completion(some, config.dataset, hand.tokenizer, config.dataset.train_on == "all")
-        if hand.tokenizer is None:
+        pairs = to_prompt_completion(some, config.dataset, local.tokenizer, config.dataset.train_on == "all")
+        if local.tokenizer is None:
             return None
-        found = response_lengths(pairs, hand.tokenizer, config.sft)
+        found = response_lengths(pairs, local.tokenizer, config.sft)
         if found.lost < found.rows:
             break
     return found
 
 
-def _lengths(hand: AtHand) -> ResponseLengths | None:
+def _lengths(local: LocalInputs) -> ResponseLengths | None:
     try:
-        return lengths(hand)
+        return lengths(local)
     except DataError:
-        return None  # told by pair_problems
+        return None  # reported by pair_problems
 
 
-def _rows(hand: AtHand) -> Any:
+def _rows(local: LocalInputs) -> Any:
     """The rows that show the columns: those to train on, else those to score; None where there are none."""
     try:
-        return hand.rows(hand.splits[0]) if hand.splits else None
+        return local.rows(local.splits[0]) if local.splits else None
     except PeftLabsError:
-        return None  # told by split_problems
+        return None  # reported by split_problems
 
 
-def _columns(hand: AtHand) -> list[str] | None:
-    rows = _rows(hand)
+def _columns(local: LocalInputs) -> list[str] | None:
+    rows = _rows(local)
     return None if rows is None else rows.column_names
 
 

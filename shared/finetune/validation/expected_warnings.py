@@ -1,4 +1,4 @@
-"""The warnings that a training will begin with, from shapes, tokenizer and rows alone."""
+"""The warnings that a run will start with, computed from shapes, tokenizer and rows."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from shared.errors import DataError
 from shared.finetune.training.warnings import end_tokens, warnings_of
 from shared.finetune.validation.data_checks import lengths
 from shared.finetune.validation.estimate import tuned_on_meta
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 
 
-def expected_warnings(hand: AtHand) -> list[str]:
-    """As :func:`shared.finetune.training.warnings.warnings_of` says them before a training.
+def expected_warnings(local: LocalInputs) -> list[str]:
+    """As :func:`shared.finetune.training.warnings.warnings_of` gives them before a run.
 
     Args:
-        hand: A sound configuration.
+        local: A sound configuration.
 
     Returns:
         None at all where the model is not on this machine.
     """
-    if hand.architecture is None:
+    if local.architecture is None:
         return []
     try:
-        measured = lengths(hand)
+        measured = lengths(local)
     except DataError:  # an evaluation split of other columns; the training names it
         measured = None
-    ends = end_tokens(hand.architecture[0]) | _generation_ends(hand)
-    return list(warnings_of(hand.config, tuned_on_meta(hand.fresh(), hand.config), hand.tokenizer, measured, ends))
+    ends = end_tokens(local.architecture[0]) | _generation_ends(local)
+    return list(warnings_of(local.config, tuned_on_meta(local.fresh(), local.config), local.tokenizer, measured, ends))
 
 
-def _generation_ends(hand: AtHand) -> set[int]:
+def _generation_ends(local: LocalInputs) -> set[int]:
     """The end tokens of the model's generation settings, which its shapes do not show."""
     from transformers import GenerationConfig
 
     from shared.finetune.models import resolve
 
-    folder = Path(resolve(hand.config.model.name_or_path))
+    folder = Path(resolve(local.config.model.name_or_path))
     if not (folder / "generation_config.json").is_file():
         return set()
     own = GenerationConfig.from_pretrained(folder).eos_token_id

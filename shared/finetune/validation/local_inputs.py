@@ -1,4 +1,4 @@
-"""What a configuration names and this machine has: the architecture, the tokenizer and the rows, without a download."""
+"""Architecture, tokenizer and rows of a configuration, as far as they are on this machine; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = {"SEQ_CLS": 2, "TOKEN_CLS": 9}  # what a head is taken to have where t
 
 
 @dataclass
-class AtHand:
+class LocalInputs:
     """Looks things up once for all checks of a configuration.
 
     Attributes:
@@ -90,7 +90,7 @@ class AtHand:
 
     @cached_property
     def classes(self) -> int | None:
-        """How many classes the head tells apart: as many as the rows have where they are at hand."""
+        """How many classes the head tells apart: as many as the rows have where they are at local."""
         task = TASKS[self.config.task_type]
         if task.labels is None:
             return None
@@ -111,7 +111,7 @@ class AtHand:
                 return None
             return load_tokenizer(self.config.model, words=self.config.task_type == "TOKEN_CLS")
         except (PeftLabsError, OSError, ValueError):
-            return None  # the base's own problems are told by `about`
+            return None  # the base's own problems are reported by `about`
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _reference(name: str) -> tuple[PretrainedConfig, str] | None:
 
 
 def _refuse_task(about: PretrainedConfig, config: Config) -> None:
-    """An architecture that has no head for the task, or reads both ways where it should go on with a text."""
+    """An architecture that has no head for the task, or is bidirectional and can't generate text."""
     able = tasks_of(about)
     if config.task_type not in able:
         raise ModelError(

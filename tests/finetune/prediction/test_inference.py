@@ -182,7 +182,7 @@ def test_other_inputs_are_never_continued(place, tmp_path, capsys):
     assert len(out.read_text().splitlines()) == 5 and "old" not in out.read_text()
     assert not list(tmp_path.glob(".*part"))
     assert inference.main(call_for(place, inputs, out, "--resume")) == 0
-    assert "starting anew" in capsys.readouterr().out
+    assert "starting from the beginning" in capsys.readouterr().out
 
 
 def test_one_text_is_never_answered_by_another_ones_answer(place, tmp_path):

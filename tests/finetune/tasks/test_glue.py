@@ -107,7 +107,7 @@ def test_sts_b_has_one_output_and_correlations(glue):
     assert score_names(config) == ("pearson", "spearman")
     rows = load_rows(config.dataset, "test")
     assert TASKS["SEQ_CLS"].references(rows, config, [])[:3] == [0.0, 0.25, 0.5]
-    with pytest.raises(DataError, match="nothing but -1.0") as caught:
+    with pytest.raises(DataError, match="only the value -1.0") as caught:
         scoring.check_references(glue("stsb", "dataset.test_split=test"))
     assert "test_split: validation" in caught.value.fix
 

@@ -14,7 +14,7 @@ from shared.finetune.training.health import TrainingHealth, look
 from shared.finetune.training.training_run import _rows, _trainer
 from shared.finetune.training.warnings import warnings_of
 from shared.finetune.validation.expected_warnings import expected_warnings
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def warned(config) -> list[str]:
     rows = _rows(config, tokenizer)
     trainer, _ = _trainer(config, model, tokenizer, rows, "unused", 0, [])
     found = list(warnings_of(config, trainer.model, tokenizer, rows.lengths))
-    assert expected_warnings(AtHand(config)) == found
+    assert expected_warnings(LocalInputs(config)) == found
     return found
 
 
