@@ -43,22 +43,17 @@ RESULTS = HERE / "study" / "tiny.json"
 TEMPLATE = [3, "[X]", 3, "[MASK]", 3]
 NEXT_WORD = [3, "[X]", 3]
 WORDS = {"bert": ["awful", "wonderful"], "gpt2": [" hated", " liked"]}
+SCORED = {"bert": 600, "gpt2": 300}  # validation and test rows
 BATCHES = {False: "random batches", True: "group_by_length"}
-RATES = {"p-tuning": (1e-3, 2e-3, 5e-3), "prompt-tuning": (1e-2, 3e-2, 1e-1)}
+RATES = {"P-tuning": (1e-3, 2e-3, 5e-3), "prompt tuning": (1e-2, 3e-2, 1e-1)}
 
 
-# --- what is measured: part -> name -> candidates (settings) ----------------------------------------------------------
-
-
-def configured(rate: float, few: int = 0, group: bool = False, steps: int = 0, data: str = "", **peft: Any) -> dict:
+def configured(rate: float, few: int = 0, group: bool = False, steps: int = 0, **peft: Any) -> dict:
     """Settings of a run by the lab's configuration; the head of the method ``head`` has the method's learning rate."""
     training = {"learning_rate": rate, "group_by_length": group} | ({"max_steps": steps} if steps else {})
     changes: dict[str, Any] = {"peft": peft, "training": training}
     if peft.get("method") == "head":
         changes["head"] = {"learning_rate": rate}
-    if data == "imdb":  # micro-GPT-2 and the reviews that its pretraining prepared it for
-        changes["model"] = {"name_or_path": "tiny:gpt2"}
-        changes["dataset"] = {"name": "tiny:imdb", "text_columns": ["text"], "max_length": 160}
     return {"kind": "configured", "changes": changes, "few": few, "learning_rate": rate}
 
 
@@ -71,11 +66,11 @@ def templated(rate: float, few: int = 0, model: str = "bert", **how: Any) -> dic
 def position_and_batches() -> dict[str, list[dict]]:
     """P-tuning and prompt tuning, p = 10: which position is read, how the batches are drawn."""
     found = {}
-    for method, label in (("p-tuning", "P-tuning"), ("prompt-tuning", "prompt tuning")):
-        extra = {} if method == "p-tuning" else {"method": method, "num_virtual_tokens": 10}
-        for pool, group in itertools.product(("first", "cls"), (False, True)):
-            name = f"{label}, {'position 0' if pool == 'first' else '[CLS]'}, {BATCHES[group]}"
-            found[name] = [configured(rate, pool=pool, group=group, **extra) for rate in RATES[method]]
+    for method, pool, group in itertools.product(("P-tuning", "prompt tuning"), ("first", "cls"), (False, True)):
+        name = f"{method}, {'position 0' if pool == 'first' else '[CLS]'}, {BATCHES[group]}"
+        extra = {} if method == "P-tuning" else {"method": "prompt-tuning", "num_virtual_tokens": 10}
+        rates = (3e-2,) if extra and group else RATES[method]
+        found[name] = [configured(rate, pool=pool, group=group, **extra) for rate in rates]
     return found
 
 
@@ -83,10 +78,10 @@ def parts() -> dict[str, dict[str, list[dict]]]:
     """Everything that is measured."""
     first = {"pool": "first"}
     prompt = {"method": "prompt-tuning", "num_virtual_tokens": 10, **first}
-    lstm = {"encoder": "lstm", "encoder_hidden_size": 64}
-    p_tuning = [configured(rate, **first) for rate in RATES["p-tuning"]]
-    from_words = [configured(rate, **prompt) for rate in RATES["prompt-tuning"]]
-    full = [configured(4e-4, method="full")]
+    lstm = {"encoder": "lstm", "encoder_hidden_size": 64, **first}
+    p_tuning = [configured(rate, **first) for rate in RATES["P-tuning"]]
+    from_words = [configured(rate, **prompt) for rate in RATES["prompt tuning"]]
+    length = {str(p): [configured(5e-3, num_virtual_tokens=p, **first)] for p in (1, 3, 10, 30)}
     return {
         "position and batches": position_and_batches(),
         "methods": {
@@ -95,12 +90,12 @@ def parts() -> dict[str, dict[str, list[dict]]]:
             "prompt tuning, peft": from_words,
             "P-tuning, paper, LM frozen": [templated(rate) for rate in (3e-3, 1e-2)],
             "P-tuning, paper, LM trained": [templated(1e-2, lm_rate=4e-4)],
-            "full fine-tuning": full,
+            "full fine-tuning": [configured(4e-4, method="full")],
         },
-        "length": {str(p): [configured(5e-3, num_virtual_tokens=p, **first)] for p in (1, 3, 10, 30)},
+        "length": length | {"10": p_tuning[-1:]},
         "start": {
             "MLP encoder": p_tuning,
-            "LSTM encoder": [configured(rate, **lstm, **first) for rate in (5e-3, 1e-2)],
+            "LSTM encoder": [configured(rate, **lstm) for rate in (5e-3, 1e-2)],
             "plain vectors, from words": from_words,
             "plain vectors, from N(0, 1)": [configured(rate, init="random", **prompt) for rate in (3e-2, 1e-1)],
         },
@@ -110,7 +105,7 @@ def parts() -> dict[str, dict[str, list[dict]]]:
 
 
 def gpt2() -> dict[str, list[dict]]:
-    """Micro-GPT-2 on reviews: next words against a new head."""
+    """Micro-GPT-2 on reviews, answering by its next word."""
     short, word = " In short, it was", " In a word,"
     great, wonderful = [" terrible", " great"], [" awful", " wonderful"]
     how = {"model": "gpt2", "steps": 200}
@@ -120,10 +115,8 @@ def gpt2() -> dict[str, list[dict]]:
             templated(0.0, template=["[X]", question], words=words, **untrained)
             for question, words in ((short, great), (word, wonderful), (" I found it", [" dull", " lovely"]))
         ],
-        "P-tuning, peft, new head": [configured(2e-3, steps=200, data="imdb", num_virtual_tokens=10, pool="cls")],
         "P-tuning, paper, LM frozen": [templated(1e-2, template=NEXT_WORD, **how)],
         "the same with an anchor": [templated(1e-2, template=[*NEXT_WORD, short], words=great, **how)],
-        "full fine-tuning, new head": [configured(1e-3, steps=200, data="imdb", method="full")],
     }
 
 
@@ -140,9 +133,6 @@ def few_rows(few: int = 32, steps: int = 100) -> dict[str, list[dict]]:
         "hand-written prompt, LM trained": [templated(0.0, lm_rate=4e-4, template=question, encoder="none", **how)],
         "full fine-tuning, new head": [configured(4e-4, method="full", **how)],
     }
-
-
-# --- how it is measured ----------------------------------------------------------------------------------------------
 
 
 def notebook_code(stage: str, *names: str, **given: Any) -> dict[str, Any]:
@@ -164,6 +154,12 @@ def _name(statement: ast.stmt) -> str:
     return getattr(statement, "name", "")
 
 
+def drawn(rows: list[dict], few: int, seed: int) -> list[dict]:
+    """All training rows, or a few that depend on the seed."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1000 + seed)).tolist()
+    return [rows[i] for i in order[:few]] if few else rows
+
+
 class Bench:
     """Runs settings and scores them; loads each model's rows once."""
 
@@ -181,7 +177,6 @@ class Bench:
 
     def configured(self, settings: dict, seed: int) -> dict[str, float]:
         """A run as the command line does it; with ``few`` rows, each seed draws its own."""
-
         config = self.config.changed(**settings["changes"]).changed(training={"save_strategy": "no"})
         with tempfile.TemporaryDirectory() as folder:
             set_seed(seed)
@@ -191,10 +186,8 @@ class Bench:
                 rows = rows.shuffle(seed=seed).select(range(settings["few"]))
             trainer = build_task_trainer(config, model, tokenizer, rows, None, task_arguments(config, folder, seed))
             trainer.train()
-            ends = {"validation": "eval", "test": "test"}
-            return {
-                name: evaluate_rows(trainer.model, tokenizer, config, split)["accuracy"] for name, split in ends.items()
-            }
+            splits = {"validation": "eval", "test": "test"}
+            return {n: evaluate_rows(trainer.model, tokenizer, config, s)["accuracy"] for n, s in splits.items()}
 
     def rows_of(self, model: str) -> tuple[Any, dict[str, list[dict]]]:
         """Tokenizer and rows of BERT's opinions or GPT-2's reviews, as ``texts_of`` takes them."""
@@ -203,7 +196,7 @@ class Bench:
             name, column = {"bert": ("tiny:sst2", "sentence"), "gpt2": ("tiny:imdb", "text")}[model]
             section = self.config.changed(dataset={"name": name, "text_columns": [column]}).dataset
             found = {}
-            for split, number in (("train", 4800), ("eval", 600), ("test", 600)):
+            for split, number in (("train", 4800), ("eval", SCORED[model]), ("test", SCORED[model])):
                 rows = load_rows(section, split)
                 rows = rows.select(range(min(number, len(rows))))
                 ids = tokenizer(list(rows[column]), add_special_tokens=False)["input_ids"]
@@ -212,14 +205,8 @@ class Bench:
             self.rows[model] = tokenizer, found
         return self.rows[model]
 
-    def drawn(self, rows: list[dict], few: int, seed: int) -> list[dict]:
-        """All training rows, or a few that depend on the seed."""
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(1000 + seed)).tolist()
-        return [rows[i] for i in order[:few]] if few else rows
-
     def templated(self, settings: dict, seed: int) -> dict[str, float]:
         """A run in the paper's set-up, by the loop of 02-Train."""
-
         tokenizer, rows = self.rows_of(settings["model"])
         auto = AutoModelForMaskedLM if settings["model"] == "bert" else AutoModelForCausalLM
         torch.manual_seed(seed)
@@ -227,7 +214,7 @@ class Bench:
         count, d = sum(part for part in settings["template"] if isinstance(part, int)), lm.config.hidden_size
         encoder = self.train["PromptEncoder"](max(1, count), d, d // 2, settings["encoder"])
         model = self.train["TemplateModel"](lm, tokenizer, settings["template"], settings["words"], encoder)
-        some = self.drawn(rows["train"], settings["few"], seed)
+        some = drawn(rows["train"], settings["few"], seed)
         how = (settings["steps"], settings["learning_rate"], seed, settings["lm_rate"])
         self.train["fit_template"](model, some, *how)
         score = self.train["template_accuracy"]
@@ -235,7 +222,6 @@ class Bench:
 
     def probe(self, settings: dict, seed: int) -> dict[str, float]:
         """Logistic regression (C = 1) on the mean of the frozen base's token vectors."""
-
         _, rows = self.rows_of("bert")
         base = load_base(self.config)[0].eval()
 
@@ -246,33 +232,26 @@ class Bench:
             mask = (batch != 0)[..., None]
             return ((base.bert(batch, mask[..., 0].long()).last_hidden_state * mask).sum(1) / mask.sum(1)).numpy()
 
-        some = self.drawn(rows["train"], settings["few"], seed)
+        some = drawn(rows["train"], settings["few"], seed)
         fitted = LogisticRegression(max_iter=3000).fit(features(some), [row["labels"] for row in some])
         ends = {"validation": rows["eval"], "test": rows["test"]}
         return {n: fitted.score(features(part), [row["labels"] for row in part]) for n, part in ends.items()}
 
     def by_hand(self, settings: dict, seed: int) -> dict[str, float]:
         """The best of 01-Setup's hand-written prompts on a few training rows."""
-
         tokenizer, rows = self.rows_of("bert")
         lm = AutoModelForMaskedLM.from_pretrained(resolve("tiny:bert")).eval()
         names = ("QUESTIONS", "LABEL_WORDS", "ask", "accuracy_of")
         code = notebook_code("01-Setup", *names, lm=lm, tokenizer=tokenizer)
 
-        def accuracies(some: list[dict]) -> dict[tuple, float]:
+        def accuracy(some: list[dict], question: str, second: bool, words: tuple[str, str]) -> float:
             texts = [tokenizer.decode(row["input_ids"][1:-1]) for row in some]
-            right, found = [row["labels"] for row in some], {}
-            for question, second in itertools.product(code["QUESTIONS"], (True, False)):
-                scores = code["ask"](texts, question, second)
-                found |= {(question, second, w): code["accuracy_of"](scores, w, right) for w in code["LABEL_WORDS"]}
-            return found
+            return code["accuracy_of"](code["ask"](texts, question, second), words, [row["labels"] for row in some])
 
-        tried = accuracies(self.drawn(rows["train"], settings["few"], seed))
-        best = max(tried, key=tried.get)
-        return {"validation": accuracies(rows["eval"])[best], "test": accuracies(rows["test"])[best]}
-
-
-# --- the file --------------------------------------------------------------------------------------------------------
+        few = drawn(rows["train"], settings["few"], seed)
+        prompts = itertools.product(code["QUESTIONS"], (True, False), code["LABEL_WORDS"])
+        best = max(prompts, key=lambda prompt: accuracy(few, *prompt))
+        return {"validation": accuracy(rows["eval"], *best), "test": accuracy(rows["test"], *best)}
 
 
 def key_of(settings: dict, seed: int) -> str:
@@ -301,7 +280,7 @@ def write(runs: dict[str, dict[str, float]]) -> None:
     every = ((part, name, candidates) for part, names in parts().items() for name, candidates in names.items())
     about = {
         "command": "python Lab-07-P_Tuning/study.py",
-        "data": "tiny:bert on tiny:sst2, tiny:gpt2 on tiny:imdb: 4,800 training, 600 validation, 600 test rows",
+        "data": "tiny:bert on tiny:sst2, 4,800 / 600 / 600 rows; tiny:gpt2 on tiny:imdb, 4,800 / 300 / 300 rows",
         "chosen": "of several learning rates the one with the best mean validation accuracy",
         "results": [one for what in every for one in chosen(*what, runs)],
         "runs": runs,

@@ -54,7 +54,7 @@ def test_the_notebook_code_is_found_and_a_missing_name_is_an_error(study):
 
 def test_each_seed_draws_its_own_few_rows(study):
     rows = list(range(1000))
-    drawn = [study.Bench.drawn(None, rows, 32, seed) for seed in range(5)]
+    drawn = [study.drawn(rows, 32, seed) for seed in range(5)]
     assert all(len(set(one)) == 32 for one in drawn)
     assert all(len(set(a) & set(b)) < 8 for a in drawn for b in drawn if a is not b)
 
