@@ -1,10 +1,10 @@
-"""Create .venv from requirements.lock, with progress instead of a wall of text.
+"""Create .venv from requirements.lock, with short progress lines.
 
-Run as ``python3 -I .ci/set_up.py [TORCH]`` (the Makefile does). It uses nothing but the standard library, because it
-runs before anything is installed, and no syntax newer than Python 3.6, so that an old Python gets as far as being
-told what is wrong. A second run does nothing unless the lock, pyproject.toml or the torch build asked for changed.
+Run as ``python3 -I .ci/set_up.py [TORCH]`` (the Makefile does). It uses only the standard library, because it
+runs before anything is installed, and no syntax newer than Python 3.6, so that an old Python can print what is wrong.
+A second run does nothing unless the lock, pyproject.toml or the requested torch build changed.
 
-TORCH is ``default`` (whatever plain pip picks), or a build that uv knows: ``cpu``, ``cu126``, ``auto`` ...
+TORCH is ``default`` (the choice of pip), or a build that uv knows: ``cpu``, ``cu126``, ``auto`` ...
 """
 
 import hashlib
@@ -25,7 +25,7 @@ STEP = re.compile(r"^(Collecting|Processing|Downloading|Building|Installing|Requ
 
 
 def digest():
-    """Hash of the files that decide what is installed."""
+    """Checksum of the files that determine what is installed."""
     text = b""
     for name in ("requirements.lock", "pyproject.toml"):
         with open(os.path.join(ROOT, name), "rb") as file:
@@ -53,12 +53,12 @@ def fail(what, fix):
 
 
 def run(title, command, packages=0):
-    """Run one step; show its title, how far it is and its time; on an error the end of the log.
+    """Run one step; show its title, its progress and its time; on an error the end of the log.
 
     Args:
-        title: What the step does, for the reader.
+        title: What the step does.
         command: The command line.
-        packages: How many packages it deals with, if that is known.
+        packages: Number of packages, if known.
     """
     began, seen, terminal = time.time(), 0, sys.stdout.isatty()
     print("  " + title + " ...", end="" if terminal else "\n", flush=True)
@@ -91,10 +91,10 @@ def run(title, command, packages=0):
 
 
 def create():
-    """Make .venv unless a working one of a new enough Python stands there."""
+    """Create .venv unless a working one with a new enough Python exists."""
     if sys.version_info < (3, 11):
         found = ".".join(map(str, sys.version_info[:2]))
-        fail(f"Python {found} is too old, 3.11 or newer is needed", "name a newer one: make PYTHON=python3.11 setup")
+        fail(f"Python {found} is too old, 3.11 or newer is needed", "choose a newer one: make PYTHON=python3.11 setup")
     working = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
     if os.path.exists(PYTHON) and subprocess.call([PYTHON, "-c", working], stderr=subprocess.DEVNULL) == 0:
         return
@@ -105,11 +105,11 @@ def create():
         venv.create(VENV, with_pip=True, clear=True, symlinks=os.name != "nt", prompt="peft-labs")
     except subprocess.CalledProcessError:
         fix = "install the package python3-venv (Debian, Ubuntu) or another Python 3.11+"
-        fail("this Python cannot give a virtual environment its pip", fix)
+        fail("this Python cannot install pip into a virtual environment", fix)
 
 
 def install(torch):
-    """torch in the build asked for, then the rest of the lock, then this package."""
+    """Install torch in the requested build, then the rest of the lock, then this package."""
     pip = [PYTHON, "-m", "pip", "install", "--progress-bar", "off"]
     if torch == "default":
         run(f"[1/3] {pinned('torch')} (the default build)", pip + ["-c", LOCK, pinned("torch")])
@@ -130,7 +130,7 @@ def main(torch):
     if known.get("digest") == digest() and same_build and os.path.exists(PYTHON):
         return
     if not torch:
-        wanted = known.get("torch", "default")  # a build chosen earlier stays until another one is asked for
+        wanted = known.get("torch", "default")  # a build chosen earlier is kept until another one is requested
     print("set-up: .venv from requirements.lock (a few minutes the first time; details in .venv/set-up.log)")
     create()
     if os.path.exists(STAMP):
@@ -139,7 +139,7 @@ def main(torch):
     with open(STAMP + ".new", "w", encoding="utf8") as file:
         json.dump({"digest": digest(), "torch": wanted}, file)
     os.replace(STAMP + ".new", STAMP)
-    print("set-up: ready. `source .venv/bin/activate` puts `peft-labs` and `jupyter lab` on your path")
+    print("set-up: ready. `source .venv/bin/activate` adds `peft-labs` and `jupyter lab` to your path")
 
 
 if __name__ == "__main__":

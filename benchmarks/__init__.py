@@ -1,1 +1,1 @@
-"""Speed and memory against peers, each by one command: ``python -m benchmarks sft | merge | inference | table``."""
+"""Speed and memory compared with other programs: ``python -m benchmarks sft | merge | inference | table``."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, or make the tables of what was measured."""
+"""``python -m benchmarks``: measure, or make the tables of the results."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def _limits(
     threads: Threads = 2,
     folder: Folder = OUT,
 ) -> None:
-    """What bounds (a): the share of padding, of matrix products, and what bfloat16 rounds away."""
+    """What limits (a): the shares of padding and matrix products, and the rounding of bfloat16."""
     result = limits.run(folder.resolve() / f"limits-{model}", threads=threads, model=model)
     print(limits.text(result))
 
 
 @app.command("table")
 def _table() -> None:
-    """Put the tables of benchmarks/results into benchmarks/README.md."""
+    """Write the tables of benchmarks/results into benchmarks/README.md."""
     tables.refresh()
 
 

@@ -1,4 +1,4 @@
-"""What bounds a training step on the CPU: how much of a batch is padding, and where a step's time goes."""
+"""What limits a training step on the CPU: the share of padding, and the time of each part of a step."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ def _rounding(trainer: Any, batch: dict[str, Any]) -> dict[str, float]:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The findings, one to a line."""
+    """The results, one per line."""
     return "\n".join(f"{value:.4g} {NAMES[name]}" for name, value in result["limits"].items())

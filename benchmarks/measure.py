@@ -1,4 +1,4 @@
-"""Run commands side by side in time, not at once: seconds, peak memory, medians and ratios."""
+"""Run commands in interleaved rounds: seconds, peak memory, medians and ratios."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ WATCHED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 @dataclass(frozen=True)
 class Case:
-    """One contestant.
+    """One program to measure.
 
     Attributes:
-        name: As it stands in the table.
+        name: Its name in the table.
         command: What is run.
         environment: Variables beside those of this process.
         read: (folder, text of its output) -> further measurements, such as the seconds of training alone.
@@ -42,7 +42,7 @@ def measure(case: Case, folder: Path) -> dict[str, float]:
     """Run a command once.
 
     Args:
-        case: The contestant.
+        case: The program.
         folder: Where it runs, and where its output goes as ``log.txt``.
 
     Returns:
@@ -91,7 +91,7 @@ def _watch(pid: int, peak: list[float]) -> None:
 
 
 def _high_water(pid: int) -> float:
-    """The most that a process has had since it began [MiB], where the system tells (Linux's VmHWM).
+    """The most that a process has had since it began [MiB], where the system reports it (Linux's VmHWM).
 
     Not getrusage's ru_maxrss: that of a child begins with what its parent had when it was forked.
     """
@@ -103,7 +103,7 @@ def _high_water(pid: int) -> float:
 
 
 def interleaved(cases: Sequence[Case], repeats: int, folder: Path) -> dict[str, list[dict[str, float]]]:
-    """Each contestant in turn, so many times: what else the machine does hits all of them alike."""
+    """Run all programs in turn, several times, so that other load on the machine affects all of them equally."""
     found: dict[str, list[dict[str, float]]] = {case.name: [] for case in cases}
     for repeat in range(repeats):
         for case in cases:

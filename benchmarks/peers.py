@@ -17,7 +17,7 @@ class Peer:
     """One other program.
 
     Attributes:
-        name: As it stands in the tables.
+        name: Its name in the tables.
         install: Arguments of ``pip install``, one list per call.
         shows: The packages whose versions are recorded.
         stubs: Empty modules that it imports and doesn't use here.

@@ -36,7 +36,7 @@ def run(folder: Path, steps: int = 16, repeats: int = 3, threads: int = 2, model
         model: A key of :data:`MODELS`.
 
     Returns:
-        Settings, machine, and for each contestant its repeats: ``seconds`` of the whole command, ``train`` [s] of the
+        Settings, machine, and for each program its repeats: ``seconds`` of the whole command, ``train`` [s] of the
         training alone, ``rate`` [tokens/s] of it, its mean ``loss``, ``rss`` [MiB].
     """
     base, rows = MODELS[model](), models.stories(steps * BATCH)

@@ -59,11 +59,11 @@ def _ratio(own: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, floa
 def section(name: str, result: Mapping[str, Any]) -> str:
     """A benchmark's table with its settings."""
     machine, settings = result["machine"], result["settings"]
-    told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
+    listed = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
     on = f"{machine['cores']} cores ({', '.join(machine['flags'])}), {machine['threads']} threads"
     packages = ", ".join(f"{key} {value}" for key, value in machine["packages"].items())
     repeats = len(next(iter(result["runs"].values())))
-    text = f"### {name}\n\n{table(result)}\n\nMedian of {repeats} interleaved runs (range). {told}. {on}. {packages}."
+    text = f"### {name}\n\n{table(result)}\n\nMedian of {repeats} interleaved runs (range). {listed}. {on}. {packages}."
     for peer, found in result.get("peers", {}).items():
         text += f" {peer}: {', '.join(f'{key} {value}' for key, value in found.items())}."
     if "equal" in result:

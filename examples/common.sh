@@ -1,9 +1,9 @@
-# What the examples share; sourced, not run:  example=NAME; source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# Shared by the examples; sourced, not run:  example=NAME; source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck shell=bash disable=SC2034,SC2154
 #
-# Takes the first argument away if it is a .yaml file ("$@" are then the other words: key=value and options), and sets
-#   config   that file, else the shipped NAME.yaml, with TINY=1 its offline twin
-#   output   where its training writes (training.output_dir)
+# Removes the first argument if it is a .yaml file ("$@" are then the remaining words: key=value and options), and sets
+#   config   that file, else the shipped NAME.yaml, with TINY=1 its small offline version
+#   output   its output folder (training.output_dir)
 #   python   the interpreter of .venv; PEFT_LABS_PYTHON names another
 set -euo pipefail
 
@@ -14,7 +14,7 @@ if [[ ${1:-} == *.yaml ]]; then
   shift
 fi
 if [[ -n ${TINY:-} ]]; then
-  export HF_HUB_OFFLINE=1 # nothing of the twins comes from the Hub
+  export HF_HUB_OFFLINE=1 # the small versions need nothing from the Hub
 fi
 python=${PEFT_LABS_PYTHON:-$root/.venv/bin/python}
 
@@ -26,7 +26,7 @@ for word in "$@"; do
   fi
 done
 
-# peft_labs VERB …: a verb of the command line on the chosen configuration
+# peft_labs VERB …: a command on the chosen configuration
 peft_labs() {
   "$python" -m shared.cli "$1" --config "$config" "${@:2}"
 }

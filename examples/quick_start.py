@@ -1,7 +1,7 @@
-"""The whole way in one file: train an adapter, use it, merge it into its base, use the merged model.
+"""All steps in one file: train an adapter, use it, merge it into its base, use the merged model.
 
 python examples/quick_start.py                  # a micro-BERT, no network, under a minute on two cores
-python examples/quick_start.py my.yaml          # any configuration whose adapter has a merge
+python examples/quick_start.py my.yaml          # any configuration whose adapter can be merged
 python examples/quick_start.py training.learning_rate=1e-3
 """
 
@@ -16,13 +16,13 @@ from shared.finetune.data import load_rows
 from shared.finetune.evaluation import evaluate_rows, scores_text
 from shared.finetune.merge_adapter import merge
 from shared.finetune.models import load_tuned
-from shared.finetune.training.output_paths import place_for
+from shared.finetune.training.output_paths import output_for
 from shared.finetune.training.saving import save
 from shared.finetune.training.training_run import run
 from shared.library_notices import hide_library_notices
 from shared.paths import repo_root
 
-TWIN = repo_root() / "shared/finetune/configs/tiny/glue_mrpc.yaml"
+DEFAULT = repo_root() / "shared/finetune/configs/tiny/glue_mrpc.yaml"
 SEED = 0
 
 
@@ -31,20 +31,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="a .yaml file and key=value words")
     words = parser.parse_args().words
-    file = Path(words.pop(0)) if words and words[0].endswith(".yaml") else TWIN
+    file = Path(words.pop(0)) if words and words[0].endswith(".yaml") else DEFAULT
     hide_library_notices()
 
-    config = load_config(file, words)  # every problem at once, with file, line and fix
+    config = load_config(file, words)  # lists all problems, with file, line and fix
     print(f"1. train: {config.peft.method} on {config.model.name_or_path}, {config.dataset.name}")
-    place = place_for(file, config)
-    key = place.key(config, SEED)
-    result = run(config, place.checkpoints(key), seed=SEED, show=True)
-    folder = place.write(lambda out: save(result, config, out), [SEED])
-    place.clear_checkpoints(key)
+    output = output_for(file, config)
+    key = output.key(config, SEED)
+    result = run(config, output.checkpoints(key), seed=SEED, show=True)
+    folder = output.write(lambda out: save(result, config, out), [SEED])
+    output.clear_checkpoints(key)
     trained, total = result.metrics["trainable"], result.metrics["total"]
     print(f"   {trained:,} of {total:,} parameters; {scores_text(result.metrics)}; written to {folder}")
 
-    print("2. inference: the adapter on its base, from the disk")
+    print("2. inference: adapter and base loaded from disk")
     model, tokenizer = load_tuned(config, folder)
     for row, one in zip(load_rows(config.dataset, "test"), answers(model, tokenizer, config), strict=False):
         print(f"   {list(row.values())[:2]} -> {one['answer']} (right: {one['reference']})")
@@ -54,7 +54,7 @@ def main() -> None:
     report = merge(config, folder, merged, verify=True)
     print(f"   {report.layers} weights merged, logits equal to {report.relative_error:.0e}; written to {merged}")
     same = answers(*load_tuned(config, merged), config) == answers(model, tokenizer, config)
-    print(f"   merged and adapted model answer alike: {'yes' if same else 'no'}")
+    print(f"   merged and adapted model give the same answers: {'yes' if same else 'no'}")
 
 
 def answers(model, tokenizer, config, rows: int = 3) -> list[dict]:

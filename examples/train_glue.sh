@@ -2,7 +2,7 @@
 # A GLUE task with BERT: check the configuration, train, score, and merge the adapter.
 #
 #   examples/train_glue.sh                                    MRPC with BERT-base, from the Hub
-#   TINY=1 examples/train_glue.sh                             its offline twin, seconds on a CPU
+#   TINY=1 examples/train_glue.sh                             the small offline version, seconds on a CPU
 #   examples/train_glue.sh dataset.config=sst2 training.output_dir=outputs/sst2
 #   examples/train_glue.sh my.yaml [key=value …]
 example=glue_mrpc

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# One training on all GPUs of this machine; without a GPU two processes on the CPU show the same.
+# Train on all GPUs of this machine; without a GPU, with two processes on the CPU.
 #
 #   examples/train_multi_gpu.sh                               GSM8K, QLoRA of a 7B model, from the Hub
-#   TINY=1 examples/train_multi_gpu.sh                        its offline twin
-#   DEEPSPEED=1 examples/train_multi_gpu.sh my.yaml           ZeRO-2, optimizer states in main memory; start it in the
+#   TINY=1 examples/train_multi_gpu.sh                        the small offline version
+#   DEEPSPEED=1 examples/train_multi_gpu.sh my.yaml           ZeRO-2, optimizer states in main memory; run it in the
 #                                                             root of the checkout
 #
-# Each process does per_device_train_batch_size rows at once: more GPUs make a larger batch for the same configuration.
+# Each process has a batch of per_device_train_batch_size rows: more GPUs mean a larger effective batch.
 example=gsm8k
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 

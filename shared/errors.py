@@ -17,15 +17,15 @@ class PeftLabsError(Exception):
 
 
 class RunError(PeftLabsError):
-    """A run folder is missing, damaged, foreign or half-written."""
+    """A run folder is missing, damaged, incomplete, or belongs to another run."""
 
 
 class HardwareError(PeftLabsError):
-    """This machine cannot do what the profile asks for."""
+    """This machine does not meet the requirements of the profile."""
 
 
 class DataError(PeftLabsError):
-    """A data set is missing, or its rows are not what the configuration says."""
+    """A data set is missing, or its rows do not match the configuration."""
 
 
 class ModelError(PeftLabsError):

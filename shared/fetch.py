@@ -24,21 +24,21 @@ from shared.errors import DataError, PeftLabsError
 from shared.files import new_folder, write_json
 from shared.paths import cache_root
 
-MARK = "fetched.json"  # written last: a folder without it is not whole
+MARK = "fetched.json"  # written last: a folder without it is incomplete
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something that a pip package carries.
+    """A model or data set inside a pip package.
 
     Attributes:
-        name: Its name here, as in ``fetched:<name>``.
+        name: Its name, as in ``fetched:<name>``.
         package: The pip package.
         version: Its pinned version.
-        file: The file's name: a wheel for every system, or a source archive where the wheel lacks what is wanted.
+        file: The file's name: a wheel for every system, or a source archive where the wheel does not contain it.
         sha256: The file's SHA-256.
-        megabytes: Size of the download and of what stays on the disk [MB].
-        origin: What it is, whose, and under which terms.
+        megabytes: Size of the download and size on disk [MB].
+        origin: What it is, its authors, and its licence.
         build: Turns the file into the folder's files.
     """
 
@@ -104,7 +104,7 @@ SOURCES = {
 
 
 def fetched(name: str) -> Path:
-    """The folder of something that was fetched.
+    """The folder of a fetched model or data set.
 
     Args:
         name: A key of :data:`SOURCES`.
@@ -134,11 +134,11 @@ def fetched(name: str) -> Path:
 
 
 def fetch(name: str, say: Callable[[str], None] = print) -> Path:
-    """Download and build one source, unless it is there already.
+    """Download and build one source, unless it is already there.
 
     Args:
         name: A key of :data:`SOURCES`.
-        say: Gets one line per step.
+        say: Called with one line per step.
 
     Returns:
         The folder.
@@ -151,7 +151,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
     with FileLock(folder.parent / f".{name}.lock"):
         try:
             found = fetched(name)
-            say(f"{name}: is there")
+            say(f"{name}: already there")
             return found
         except DataError:
             pass
@@ -166,7 +166,7 @@ def fetch(name: str, say: Callable[[str], None] = print) -> Path:
 
 
 def _finish(source: Source, out: Path) -> None:
-    """Write the mark that makes the folder count as whole."""
+    """Write the file that marks the folder as complete."""
     files = {path.relative_to(out).as_posix(): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()}
     write_json(
         out / MARK,
@@ -181,7 +181,7 @@ def _finish(source: Source, out: Path) -> None:
 
 
 def _download(source: Source, scratch: Path, say: Callable[[str], None]) -> Path:
-    """The verified file: one that lies in the cache's ``wheels`` folder, else a fresh download."""
+    """The verified file: from the cache's ``wheels`` folder if it is there, else a download."""
     laid = cache_root() / "wheels" / source.file
     if laid.is_file():
         say(f"{source.name}: taking {laid}")
@@ -215,15 +215,15 @@ def _verified(source: Source, archive: Path) -> Path:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != source.sha256:
         raise DataError(
-            f"{archive.name} is not the file that was tried: SHA-256 {digest[:12]}…, pinned is {source.sha256[:12]}…",
-            "download it again; if it persists, the package index was changed",
+            f"{archive.name} is not the expected file: SHA-256 {digest[:12]}…, pinned is {source.sha256[:12]}…",
+            "download it again; if the error persists, the file on the package index has changed",
         )
     return archive
 
 
 def _offline(source: Source) -> str:
     return (
-        f"check the network or set PIP_INDEX_URL to a mirror; or bring {source.file} from another machine into "
+        f"check the network or set PIP_INDEX_URL to a mirror; or copy {source.file} from another machine to "
         f"{cache_root() / 'wheels'} and run this again"
     )
 
@@ -246,7 +246,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="peft-labs fetch-models", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=f"what to fetch (default: all): {', '.join(SOURCES)}")
-    parser.add_argument("--list", action="store_true", help="only say what there is")
+    parser.add_argument("--list", action="store_true", help="only list the available names")
     args = parser.parse_args(argv)
     if args.list:
         for source in SOURCES.values():

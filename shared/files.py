@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes: files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.errors import PeftLabsError
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file so that a kill leaves the old one or the new one."""
+    """Write a file atomically: a killed process leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     name = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -30,27 +30,27 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, obj: Any) -> Path:
-    """Write an object as JSON, whole or not at all."""
+    """Write an object as JSON, atomically."""
     return write_text(path, json.dumps(obj, ensure_ascii=False, indent=1) + "\n")
 
 
 @contextmanager
 def new_folder(target: Path, overwrite: bool = True) -> Iterator[Path]:
-    """A folder that takes its place when the block ends well, and is discarded otherwise.
+    """A folder that is moved to its target when the block ends without an error, and is discarded otherwise.
 
     Args:
-        target: Where the folder shall stand.
-        overwrite: Whether an older folder there is replaced.
+        target: The final path of the folder.
+        overwrite: Whether an existing folder there is replaced.
 
     Yields:
-        The partial folder beside the target, to write into.
+        The temporary folder beside the target, to write into.
 
     Raises:
-        PeftLabsError: If the target is there and must not be replaced, or is a file.
+        PeftLabsError: If the target exists and must not be replaced, or is a file.
     """
     target = Path(target)
     if target.is_file() or (target.exists() and not overwrite and any(target.iterdir())):
-        raise PeftLabsError(f"{target} is there already", fix="name another folder, or remove it")
+        raise PeftLabsError(f"{target} already exists", fix="choose another folder, or remove it")
     partial = target.with_name(f".{target.name}.part")
     old = target.with_name(f".{target.name}.old")
     if old.exists() and not target.exists():  # killed between the two renames of an earlier call

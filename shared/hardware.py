@@ -1,158 +1,37 @@
-"""Pre-flight: what a lab needs, what this machine has, what was chosen and why - before anything is downloaded."""
+"""Pre-flight: what a lab needs, what this machine has, and what was chosen and why, before anything is downloaded."""
 
 from __future__ import annotations
 
-import html
-import io
 import platform
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared import machine, paths
-from shared.errors import DataError, HardwareError
+from shared.errors import DataError
 from shared.machine import Choice, choose_device, choose_dtype, cpu_bf16, hub_reachable, versions
 
 if TYPE_CHECKING:
     from shared.labs import Lab
+from shared.preflight_report import Preflight, Row
 
 __all__ = [
     "Choice", "Preflight", "Row", "choose_device", "choose_dtype", "cpu_bf16", "hub_reachable", "preflight", "versions",
 ]  # fmt: skip
 
-#: Packages that stand in the report by name; without one of them nothing runs.
+#: Packages that the report lists by name; all of them are required.
 CORE = ("torch", "transformers", "peft", "trl", "accelerate", "datasets")
-HEADINGS = ("", "what", "found or chosen", "why, or what is needed")
-LEFT = "text-align:left"
-#: Sizes that outputs are rounded down to [GB]: enough to see that it is enough, too coarse to tell machines apart.
+#: Steps that sizes are rounded down to [GB]: precise enough for the requirement, too coarse to identify a machine.
 STEPS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, 100, 200, 500, 1000)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the report.
-
-    Attributes:
-        topic: What it is about.
-        value: What was found or chosen.
-        reason: Why, or what is needed.
-        ok: True: as needed; None: worth knowing; False: the lab cannot run like this.
-        fix: What to do where ``ok`` is False or None.
-        private: Tells machines apart, so it is left out of notebooks.
-    """
-
-    topic: str
-    value: str
-    reason: str = ""
-    ok: bool | None = True
-    fix: str = ""
-    private: bool = False
-
-    @property
-    def sign(self) -> str:
-        """A word, not only a colour."""
-        return {True: "ok", None: "note", False: "stop"}[self.ok]
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """The report: a table in notebooks and terminals.
-
-    Attributes:
-        rows: Its lines.
-        device: The chosen device and why.
-        dtype: The chosen number format and why.
-        title: What it is about.
-    """
-
-    rows: list[Row] = field(repr=False)
-    device: Choice
-    dtype: Choice
-    title: str = "This machine"
-
-    @property
-    def ok(self) -> bool:
-        """Whether the lab can run here."""
-        return all(row.ok is not False for row in self.rows)
-
-    @property
-    def verdict(self) -> str:
-        """The outcome in a sentence."""
-        stops = [row.topic for row in self.rows if row.ok is False]
-        return f"Cannot run here: {', '.join(stops)}." if stops else "Ready: everything that is needed is there."
-
-    def require(self) -> Preflight:
-        """Return the report itself, or stop.
-
-        Raises:
-            HardwareError: Listing everything that is missing, each with its fix.
-        """
-        stops = [row for row in self.rows if row.ok is False]
-        if stops:
-            listed = "".join(f"\n  - {row.topic}: {row.value}; {row.reason}" for row in stops)
-            fixes = list(dict.fromkeys(row.fix for row in stops if row.fix))
-            raise HardwareError(f"{self.title}: this machine cannot do it{listed}", fix="; or ".join(fixes))
-        return self
-
-    def record(self) -> dict[str, Any]:
-        """The report as plain data for a run folder, without what tells machines apart."""
-        shown = [row for row in self.rows if not row.private]
-        rows = [{"topic": row.topic, "value": row.value, "reason": row.reason, "ok": row.ok} for row in shown]
-        return {"ok": self.ok, "device": self.device.value, "dtype": self.dtype.value, "rows": rows}
-
-    def text(self, private: bool = False, width: int = 110) -> str:
-        """The report as a table of plain text.
-
-        Args:
-            private: With system and CPU model, for ``peft-labs doctor``.
-            width: Characters in a line.
-        """
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(title=self.title, title_justify="left", expand=False)
-        for heading in HEADINGS:
-            table.add_column(heading, overflow="fold")
-        for row in self.rows:
-            if private or not row.private:
-                fix = f"\n-> {row.fix}" if row.fix and row.ok is not True else ""
-                table.add_row(row.sign, row.topic, row.value, row.reason + fix)
-        buffer = io.StringIO()
-        console = Console(file=buffer, width=width, color_system=None, highlight=False, markup=False)
-        console.print(table)
-        lines = [line.rstrip() for line in buffer.getvalue().splitlines()]
-        return "\n".join([*lines, self.verdict])
-
-    def __str__(self) -> str:
-        return self.text()
-
-    def _repr_html_(self) -> str:
-        heads = "".join(f'<th scope="col" style="{LEFT}">{heading}</th>' for heading in HEADINGS)
-        lines = "".join(_html_row(row) for row in self.rows if not row.private)
-        caption = f'<caption style="{LEFT};font-weight:bold">{html.escape(self.title)}</caption>'
-        table = f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
-        return f"{table}<p>{html.escape(self.verdict)}</p>"
-
-
-def _html_row(row: Row) -> str:
-    colour = {"ok": "#00704F", "note": "#8A5A00", "stop": "#B34700"}[row.sign]
-    fix = f"<br><em>{html.escape(row.fix)}</em>" if row.fix and row.ok is not True else ""
-    return (
-        f'<tr><td><strong style="color:{colour}">{row.sign}</strong></td>'
-        f'<th scope="row" style="{LEFT}">{html.escape(row.topic)}</th>'
-        f'<td style="{LEFT}">{html.escape(row.value)}</td>'
-        f'<td style="{LEFT}">{html.escape(row.reason)}{fix}</td></tr>'
-    )
-
-
 def preflight(lab: Lab | None = None) -> Preflight:
-    """Look at the machine and, for a lab, compare it with what the lab's profile needs; downloads nothing.
+    """Inspect the machine and, for a lab, compare it with the requirements of the profile; nothing is downloaded.
 
     Args:
         lab: The lab from :func:`shared.labs.open_lab`; None reports on the machine alone.
 
     Returns:
-        The report; its last line in a cell shows it, ``.require()`` stops where something is missing.
+        The report. As the last line of a cell it is displayed; ``.require()`` raises where something is missing.
     """
     device = choose_device()
     dtype = choose_dtype(device)
@@ -194,24 +73,24 @@ def source(name: str) -> str:
 def _dtype_row(dtype: Choice, lab: Lab | None) -> Row:
     wanted = getattr(lab.config.model, "dtype", None) if lab is not None else None
     if wanted in (None, "auto", dtype.value):
-        return Row("number format", str(dtype.value), dtype.reason)
-    reason = f"as configured; chosen for this device it would be {dtype.value}: {dtype.reason}"
+        return Row("dtype", str(dtype.value), dtype.reason)
+    reason = f"as configured; the default for this device would be {dtype.value}: {dtype.reason}"
     if wanted == "bfloat16" and dtype.value == "float16":  # a GPU before Ampere
         fix = "set model.dtype (and bnb_4bit_compute_dtype) to float16, and training.fp16 instead of training.bf16"
-        return Row("number format", wanted, reason, ok=None, fix=fix)
-    return Row("number format", wanted, reason)
+        return Row("dtype", wanted, reason, ok=None, fix=fix)
+    return Row("dtype", wanted, reason)
 
 
 def _source_row(topic: str, name: str) -> Row:
     kind = source(name)
     if kind == "embedded":
-        return Row(topic, name, "comes with the package: nothing is downloaded")
+        return Row(topic, name, "part of the package; nothing is downloaded")
     if kind == "local":
         return Row(topic, Path(name).name, "a local file or folder")
     if kind == "fetched":
         return _fetched_row(topic, name)
     if _cached(name, topic):
-        return Row(topic, name, "from the Hub; it is in the cache already")
+        return Row(topic, name, "from the Hub; it is already in the cache")
     return Row(topic, name, "from the Hub: it will be downloaded")
 
 
@@ -222,7 +101,7 @@ def _fetched_row(topic: str, name: str) -> Row:
         fetched(name.removeprefix("fetched:"))
     except DataError as error:
         return Row(topic, name, error.message, ok=False, fix=error.fix)
-    return Row(topic, name, "fetched before; nothing is downloaded")
+    return Row(topic, name, "already fetched; nothing is downloaded")
 
 
 def _cached(name: str, topic: str = "model") -> bool:
@@ -232,7 +111,7 @@ def _cached(name: str, topic: str = "model") -> bool:
     file, kind = ("config.json", "model") if topic == "model" else ("README.md", "dataset")
     try:
         return isinstance(try_to_load_from_cache(name, file, repo_type=kind), str)
-    except ValueError:  # not a name that the Hub could have
+    except ValueError:  # not a valid repository name
         return False
 
 
@@ -241,7 +120,7 @@ def _gated_row(model: str, text: str) -> Row:
 
     wording = text or "ask for access on the model's page on the Hub, then log in with `hf auth login`"
     if _cached(model):
-        return Row("gated model", model, "gated, but it is in the cache already")
+        return Row("gated model", model, "gated, but it is already in the cache")
     text = "its owners grant access on request; "
     if get_token():
         return Row("gated model", model, text + "a Hub login is stored", ok=None, fix=wording)
@@ -281,12 +160,12 @@ def _disk_row(need: Any) -> Row:
     wanted = getattr(need, "disk_gb", None) or 0
     free = min(machine.disk_free(paths.cache_root()), machine.disk_free(paths.runs_root()))
     reason = f"needs {wanted:g} GB for models, data and results" if wanted else ""
-    fix = "" if free >= wanted else "free some, or point PEFT_LABS_CACHE and PEFT_LABS_RUNS to another disk"
+    fix = "" if free >= wanted else "free some space, or point PEFT_LABS_CACHE and PEFT_LABS_RUNS to another disk"
     return Row("disk", _coarse(free, "free", wanted), reason, ok=free >= wanted, fix=fix)
 
 
 def _coarse(size: float, word: str, wanted: float) -> str:
-    """A size rounded down to a step; exact where it is not enough, because then it matters."""
+    """A size rounded down to a step; exact where it is below the requirement, because then it matters."""
     if size < wanted or size < STEPS[0]:
         return f"{size:.1f} GB {word}"
     return f"more than {max(step for step in STEPS if step <= size)} GB {word}"
@@ -294,13 +173,13 @@ def _coarse(size: float, word: str, wanted: float) -> str:
 
 def _cores_row() -> Row:
     cores = machine.cpu_cores()
-    return Row("CPU cores", str(cores), "what this process may use", ok=True if cores > 1 else None)
+    return Row("CPU cores", str(cores), "available to this process", ok=True if cores > 1 else None)
 
 
 def _four_bit_row(device: Choice, lab: Lab | None) -> Row:
     can = machine.quantization(device)
     if lab is not None and not can.value and getattr(lab.config.model, "quantization", None) is not None:
-        return Row("4-bit weights", "no", can.reason, ok=False, fix="take model.quantization out of the configuration")
+        return Row("4-bit weights", "no", can.reason, ok=False, fix="remove model.quantization from the configuration")
     return Row("4-bit weights", "yes" if can.value else "no", can.reason, ok=True if can.value else None)
 
 
@@ -311,7 +190,7 @@ def _hub_row(lab: Lab | None) -> Row:
     names = {} if lab is None else {"model": lab.config.model.name_or_path, "data": lab.config.dataset.name}
     missing = [name for topic, name in names.items() if source(name) == "hub" and not _cached(name, topic)]
     if lab is not None and not missing and not machine.hub_offline():
-        return Row("Hugging Face Hub", "not asked", "nothing has to be downloaded from it")
+        return Row("Hugging Face Hub", "not asked", "nothing has to be downloaded")
     answer = hub_reachable()
     value = {True: "reachable", False: "out of reach", None: "not asked"}[answer.value]
     if missing and answer.value is not True:

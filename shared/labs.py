@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared import paths
+from shared import opened_lab, paths
 from shared.errors import PeftLabsError
 from shared.library_notices import hide_library_notices
 from shared.runs import RunFolder
@@ -22,8 +22,6 @@ PROFILES = ("tiny", "laptop", "full")
 
 #: Whether this process is offline because open_lab said so (and not because the user did).
 _offline_by_us = False
-#: The fine-tuning method of the lab opened last in this process; figures draw it in blue.
-_opened_method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Lab:
         profile: ``tiny``, ``laptop`` or ``full``.
         profile_reason: Who chose the profile, in words.
         config: The resolved ``configs/<profile>.yaml``.
-        run: The run folder that the lab's notebooks hand to each other.
+        run: The run folder through which the lab's notebooks pass their results.
         seed: The notebook's ``SEED``.
     """
 
@@ -59,8 +57,8 @@ class Lab:
 def open_lab(lab: str, profile: str | None = None, run_name: str = "default", seed: int = 0) -> Lab:
     """Open a lab for a notebook or a command; prints nothing and loads no model.
 
-    On the ``tiny`` profile the process is made offline (``HF_HUB_OFFLINE=1``), so that a missing file is an error at
-    once and never a silent download.
+    On the ``tiny`` profile the process is made offline (``HF_HUB_OFFLINE=1``), so that a missing file is an error
+    at once and never a silent download.
 
     Args:
         lab: The lab's folder name, for example ``Lab-01-LoRA``.
@@ -87,15 +85,9 @@ def open_lab(lab: str, profile: str | None = None, run_name: str = "default", se
     hide_library_notices()
     from shared.finetune.config import load_config  # late: pydantic and yaml are not needed by runs and errors
 
-    global _opened_method
     config = load_config(file)
-    _opened_method = config.peft.method
+    opened_lab.method = config.peft.method
     return Lab(lab, name, reason, config, RunFolder(lab, name, run_name), seed)
-
-
-def opened_method() -> str | None:
-    """The fine-tuning method of the lab that this process opened last, or None."""
-    return _opened_method
 
 
 def choose_profile(profile: str | None = None) -> tuple[str, str]:
@@ -133,7 +125,7 @@ def _same_checkout(root: Path, here: Path) -> None:
         if project.is_file() and re.search(r'^name = "peft-labs"$', project.read_text(encoding="utf8"), re.MULTILINE):
             if folder != root.resolve():
                 raise PeftLabsError(
-                    "the notebook lies in one checkout and the package 'shared' comes from another",
+                    "the notebook and the package 'shared' are from different checkouts",
                     fix="run `make setup` in the notebook's checkout and choose its .venv as the kernel",
                 )
             return
@@ -149,7 +141,7 @@ def _offline(wanted: bool) -> None:
         del os.environ["HF_HUB_OFFLINE"]
         _offline_by_us = False
     elif not wanted:
-        return  # the user's own choice stands
+        return  # the user's own choice is kept
     for module, attribute in (
         ("huggingface_hub.constants", "HF_HUB_OFFLINE"),
         ("transformers.utils.hub", "_is_offline_mode"),

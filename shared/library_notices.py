@@ -1,4 +1,4 @@
-"""Known notices of libraries that tell a reader nothing, each with the reason why it may go."""
+"""Notices of libraries that do not concern users, each with the reason why it is hidden."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import warnings
 
 
 def hide_library_notices() -> None:
-    """Keep out of notebooks and terminals what one machine says and another does not, and what concerns nobody."""
-    # On CPUs with AVX512-bf16, importing bitsandbytes reports that a kernel from the Hub is absent; it has its own.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    """Hide notices that depend on the machine or that no user can act on."""
     # When accelerate looks whether DeepSpeed is there, DeepSpeed reports (with the time) that it found no GPU.
     logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
     # adapters 1.3 calls T5's blocks by an argument's old name, which this transformers still takes.
@@ -19,7 +17,7 @@ def hide_library_notices() -> None:
     # After a prompt GPT-2 finds no padding; the framework (methods/support/peft_wrapper.py) reads the last real token.
     for name in ("models.gpt2.modeling_gpt2", "modeling_layers"):
         logging.getLogger(f"transformers.{name}").addFilter(_no_padding_notice)
-    # Tokenising a data set draws up to five bars a training; a committed notebook would keep them all.
+    # Tokenising shows up to five progress bars for each training run; a stored notebook would keep them all.
     os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
     if "datasets" in sys.modules:
         sys.modules["datasets"].disable_progress_bars()

@@ -1,4 +1,4 @@
-"""What this machine is and has: looked up, not judged. :mod:`shared.hardware` judges it for a lab."""
+"""Properties of this machine. :mod:`shared.hardware` compares them with the requirements of a lab."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HUB_SECONDS = 4.0
 
 @dataclass(frozen=True)
 class Choice:
-    """A value that was chosen for you, and why."""
+    """A value that was chosen automatically, and why."""
 
     value: str | bool | None
     reason: str
@@ -33,7 +33,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Gpu:
-    """The first GPU: name, memory in all and free [GB], compute capability (CUDA), bf16 in hardware."""
+    """The first GPU: name, total and free memory [GB], compute capability (CUDA), bf16 in hardware."""
 
     name: str
     total: float
@@ -62,10 +62,10 @@ def has_mps() -> bool:
 
 
 def choose_device() -> Choice:
-    """``cuda``, ``mps`` or ``cpu``, and why; ``PEFT_LABS_DEVICE`` overrules.
+    """``cuda``, ``mps`` or ``cpu``, and why; ``PEFT_LABS_DEVICE`` overrides it.
 
     Raises:
-        HardwareError: If ``PEFT_LABS_DEVICE`` names a device that is not there.
+        HardwareError: If ``PEFT_LABS_DEVICE`` names a device that this machine does not have.
     """
     import torch
 
@@ -74,7 +74,7 @@ def choose_device() -> Choice:
     if wanted:
         if not there.get(wanted, False):
             raise HardwareError(
-                f"PEFT_LABS_DEVICE is {wanted!r}, but this machine offers {', '.join(d for d in there if there[d])}",
+                f"PEFT_LABS_DEVICE is {wanted!r}, but this machine has {', '.join(d for d in there if there[d])}",
                 fix="unset PEFT_LABS_DEVICE, or set it to one of these",
             )
         return Choice(wanted, "the environment variable PEFT_LABS_DEVICE says so")
@@ -87,7 +87,7 @@ def choose_device() -> Choice:
 
 
 def choose_dtype(device: str | Choice) -> Choice:
-    """The number format to compute in on a device, and why.
+    """The dtype to compute in on a device, and why.
 
     Args:
         device: ``cuda``, ``mps`` or ``cpu``, or the :class:`Choice` of one.
@@ -102,13 +102,13 @@ def choose_dtype(device: str | Choice) -> Choice:
             return Choice("bfloat16", "the GPU computes bfloat16: range of float32 at half the memory")
         return Choice("float16", "the GPU has no bfloat16 (it needs compute capability 8.0); watch for overflow")
     if device == "mps":
-        return Choice("float32", "on Apple's GPU every operation of the labs exists in float32")
+        return Choice("float32", "all operations of the labs exist in float32 on Apple's GPU")
     fast = cpu_bf16()
-    return Choice("float32", "exact, and right on any CPU; " + fast.reason)
+    return Choice("float32", "exact, and supported by every CPU; " + fast.reason)
 
 
 def cpu_flags() -> frozenset[str]:
-    """The CPU's instruction sets as Linux names them; empty where the system does not tell."""
+    """The CPU's instruction sets as Linux names them; empty where the system does not report them."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf8", errors="replace")
     except OSError:
@@ -122,9 +122,9 @@ def cpu_bf16() -> Choice:
     flags = cpu_flags()
     found = [flag for flag in ("amx_bf16", "avx512_bf16", "bf16") if flag in flags]
     if found:
-        return Choice(True, f"it has bfloat16 instructions too ({', '.join(found)})")
+        return Choice(True, f"it also has bfloat16 instructions ({', '.join(found)})")
     if not flags:
-        return Choice(False, "this system does not tell whether it has bfloat16 instructions")
+        return Choice(False, "this system does not report whether it has bfloat16 instructions")
     return Choice(False, "it has no bfloat16 instructions, so bfloat16 would be emulated")
 
 
@@ -138,7 +138,7 @@ def cpu_cores() -> int:
 
 
 def ram() -> tuple[float, float]:
-    """RAM in all and available [GB]; in a container its limit counts, not the host's RAM."""
+    """Total and available RAM [GB]; in a container its limit counts, not the RAM of the host."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -176,7 +176,7 @@ def _text(path: Path) -> str:
 
 
 def disk_free(folder: Path) -> float:
-    """Free disk space [GB] where a folder lies or would lie."""
+    """Free disk space [GB] at a folder that exists or will be created."""
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free / GB
@@ -192,7 +192,7 @@ def hub_reachable(seconds: float = HUB_SECONDS) -> Choice:
     """Whether the Hugging Face Hub answers; None where it was not asked because ``HF_HUB_OFFLINE`` is set.
 
     Args:
-        seconds: How long to wait in all, name resolution included [s].
+        seconds: How long to wait in total, name resolution included [s].
     """
     if hub_offline():
         return Choice(None, "not asked, because HF_HUB_OFFLINE=1")
@@ -205,13 +205,13 @@ def hub_reachable(seconds: float = HUB_SECONDS) -> Choice:
             with urllib.request.urlopen(request, timeout=seconds):
                 outcome[0] = Choice(True, "it answered")
         except urllib.error.HTTPError as error:
-            # 4xx from the Hub itself still means that it is there; a proxy's refusal (403, 407) does not.
+            # A 4xx from the Hub itself means that it is reachable; a refusal by a proxy (403, 407) does not.
             there = error.code not in (403, 407) and error.code < 500
             outcome[0] = Choice(there, f"it answered with status {error.code}")
         except (OSError, ValueError) as error:
             outcome[0] = Choice(False, f"no connection ({getattr(error, 'reason', error)})")
 
-    # A thread, because resolving a name knows no timeout and can take half a minute without a network.
+    # A thread, because name resolution has no timeout and can take half a minute without a network.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(seconds)
@@ -268,17 +268,17 @@ def _installed(name: str) -> str | None:
 
 
 def quantization(device: str | Choice) -> Choice:
-    """Whether 4-bit weights (bitsandbytes) can be had on a device, and why not."""
+    """Whether a device supports 4-bit weights (bitsandbytes), and why not."""
     device = device.value if isinstance(device, Choice) else device
     if importlib.util.find_spec("bitsandbytes") is None:
-        return Choice(False, "bitsandbytes is not installed: it is not made for this platform")
+        return Choice(False, "bitsandbytes is not installed: it does not support this platform")
     if device == "mps":
-        return Choice(False, "bitsandbytes does not compute on Apple's GPU: the QLoRA parts are left out")
+        return Choice(False, "bitsandbytes does not support Apple's GPU: the QLoRA parts are skipped")
     return Choice(True, f"bitsandbytes {_installed('bitsandbytes')}")
 
 
 def identity() -> dict[str, str]:
-    """What would tell this machine from others; for ``peft-labs doctor``, never for a notebook's output."""
+    """What identifies this machine; for ``peft-labs doctor``, never for a notebook's output."""
     lines = _text(Path("/proc/cpuinfo")).splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {"system": platform.platform(), "CPU": (models or [platform.processor() or platform.machine()])[0]}

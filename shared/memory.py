@@ -1,22 +1,22 @@
-"""Memory of training, by arithmetic and measured.
+"""Memory of training: computed here, measured by :mod:`shared.peak_memory`.
 
-Sizes are in GB of 1e9 bytes, as cards and the papers give them; what is measured comes in MiB (2^20 bytes), as the
-system's tools give it. Model states are exact for what they count; activations are an approximation and say so; the
-CUDA context, temporary buffers and fragmentation come on top.
+Computed sizes are in GB (1e9 bytes), as in data sheets and papers; measured sizes are in MiB (2^20 bytes), as system
+tools report them. Model states are exact; activations are an approximation. The CUDA context, temporary buffers and
+fragmentation come on top.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from shared.parameters import architecture, lora_all_linear
+from shared.peak_memory import MIB, Peak, cuda_peak, peak_rss
+
+__all__ = ["MIB", "Peak", "cuda_peak", "peak_rss"]
+
 
 GB = 1e9
-MIB = 2**20
 
 #: Bits of a weight in NF4 with blocks of 64: 4 + a 32-bit constant per block; double quantisation stores that constant
 #: in 8 bits and one 32-bit constant per 256 of them (QLoRA, Dettmers et al. 2023, section 3).
@@ -49,7 +49,7 @@ class Precision:
 
     @property
     def total(self) -> float:
-        """Bytes per trained parameter."""
+        """Bytes per trainable parameter."""
         return self.weight + self.gradient + self.optimizer
 
 
@@ -148,11 +148,11 @@ def activations(
     """Activations kept for the backward pass [GB]: an approximation.
 
     The formula is that of Korthikanti et al. 2022 ("Reducing Activation Recomputation in Large Transformer Models"):
-    s b h (34 + 5 a s / h) bytes per layer, for 16-bit numbers, an inner size of 4 h and GELU. By its parts, in numbers
+    s b h (34 + 5 a s / h) bytes per layer, for 16-bit values, an inner size of 4 h and GELU. By its parts, in values
     per token: 2 h for the inputs of two norms, 5 h of attention (its input, Q, K, V, and the output layer's input),
     h + 2 f of a feed-forward part of inner size f, which is h + 4 f where it is gated (SwiGLU); two dropout masks of a
     byte each; and, unless attention is fused, the s x s matrix of each head twice with its mask. The defaults give the
-    paper's number.
+    paper's formula.
 
     Args:
         batch: Sequences b.
@@ -164,7 +164,7 @@ def activations(
         flash: Attention without the s x s matrix, which drops the second term.
         inner: Inner size f of the feed-forward part; None: 4 h.
         gated: Whether the feed-forward part has a gate.
-        width: Bytes of a number.
+        width: Bytes per value.
         dropout: Whether dropout is on: without it no masks are kept.
         inputs: Whether the linear layers' inputs are kept: a frozen layer that has no adapter on it needs its weight
             only for the gradient of its input.
@@ -246,95 +246,3 @@ def fits(
         verdicts = {f"fits {card:g} GB": "yes" if need <= card else "no" for card in cards}
         rows.append({"setup": name, "GB": round(need, 2), **verdicts})
     return rows
-
-
-# --- measured --------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Peak:
-    """A measured peak.
-
-    Attributes:
-        before: Memory when the block began [MiB].
-        peak: Largest seen while it ran [MiB].
-        seconds: How long it ran [s].
-    """
-
-    before: float = 0.0
-    peak: float = 0.0
-    seconds: float = 0.0
-    _started: float = field(default_factory=time.perf_counter, repr=False)
-
-    @property
-    def added(self) -> float:
-        """What the block took on top [MiB]."""
-        return self.peak - self.before
-
-
-@contextmanager
-def peak_rss(interval: float = 0.01) -> Iterator[Peak]:
-    """Measure the largest resident memory of this process while a block runs.
-
-    A thread looks every ``interval`` seconds, so a shorter peak can be missed; the first and last moment are included.
-
-    Args:
-        interval: Time between two looks [s].
-
-    Yields:
-        A :class:`Peak`, complete when the block has ended.
-    """
-    import psutil
-
-    process, found, stop = psutil.Process(), Peak(), threading.Event()
-
-    def look() -> None:
-        found.peak = max(found.peak, process.memory_info().rss / MIB)
-
-    def watch() -> None:
-        while not stop.wait(interval):
-            look()
-
-    found.before = process.memory_info().rss / MIB
-    thread = threading.Thread(target=watch, daemon=True, name="peak_rss")
-    thread.start()
-    try:
-        yield found
-    finally:
-        stop.set()
-        thread.join()
-        look()
-        found.seconds = time.perf_counter() - found._started
-
-
-@contextmanager
-def cuda_peak(device: int | None = None) -> Iterator[Peak]:
-    """Measure the largest memory that torch's tensors took on a CUDA device while a block runs.
-
-    The CUDA context and other processes are not in it.
-
-    Args:
-        device: Index of the device; None takes the current one.
-
-    Yields:
-        A :class:`Peak`, complete when the block has ended.
-
-    Raises:
-        HardwareError: If there is no CUDA device.
-    """
-    import torch
-
-    from shared.errors import HardwareError
-
-    if not torch.cuda.is_available():
-        raise HardwareError("cuda_peak: this machine has no CUDA device", fix="measure with memory.peak_rss instead")
-    found = Peak()
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    found.before = torch.cuda.memory_allocated(device) / MIB
-    try:
-        yield found
-    finally:
-        torch.cuda.synchronize(device)
-        found.peak = torch.cuda.max_memory_allocated(device) / MIB
-        found.seconds = time.perf_counter() - found._started

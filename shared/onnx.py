@@ -1,4 +1,4 @@
-"""Exported models beside torch in one process."""
+"""ONNX Runtime sessions that can be timed beside torch in one process."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 def onnx_session(path: Path | str) -> onnxruntime.InferenceSession:
     """Open an exported graph on the CPU so that it can be timed beside torch.
 
-    Left to itself, ONNX Runtime takes every core, and after each call its threads go on spinning for a while, in which
-    they slow down whatever runs next. Here it has as many threads as torch, and they rest between calls.
+    By default ONNX Runtime uses every core, and its threads keep spinning for a while after each call, which slows down
+    what runs next. Here it uses as many threads as torch, and spinning is disabled.
 
     Args:
         path: The ``.onnx`` file.

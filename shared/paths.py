@@ -1,4 +1,4 @@
-"""Where things lie: the checkout, the labs, the run folders and the cache."""
+"""Paths: the checkout, the labs, the run folders and the cache."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def lab_folder(lab: str) -> Path:
 
 
 def runs_root() -> Path:
-    """Where run folders lie: ``PEFT_LABS_RUNS``, else ``runs/`` in the checkout."""
+    """The folder above all run folders: ``PEFT_LABS_RUNS``, else ``runs/`` in the checkout."""
     return Path(os.environ.get("PEFT_LABS_RUNS") or repo_root() / "runs")
 
 
 def cache_root() -> Path:
-    """Where fetched models and data lie: ``PEFT_LABS_CACHE``, else the user's cache folder."""
+    """The folder for fetched models and data: ``PEFT_LABS_CACHE``, else the user's cache folder."""
     return Path(os.environ.get("PEFT_LABS_CACHE") or platformdirs.user_cache_path("peft-labs"))

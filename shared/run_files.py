@@ -1,6 +1,6 @@
-"""The files of a run folder: hashing, safe weights, whole checkpoints.
+"""Files of a run folder: checksums, safe weights, complete checkpoints.
 
-Everything here is about single files; :mod:`shared.runs` puts them together to a stage that is written atomically.
+This module handles single files; :mod:`shared.runs` combines them into a stage that is written atomically.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from shared.errors import RunError
 
 #: Files that can run code when they are loaded (they are pickles). Weights are safetensors here, and nothing else.
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
-#: Stands in a checkpoint for as long as it is being written: made first, removed last.
+#: A file that exists in a checkpoint while it is being written: created first, removed last.
 UNFINISHED = ".unfinished"
-#: What stands in the manifest, so that "it worked last month" can be answered.
+#: Packages whose versions are recorded in the manifest, so that a run can be reproduced.
 PACKAGES = (
     "torch", "transformers", "peft", "trl", "accelerate", "datasets", "tokenizers", "safetensors", "bitsandbytes",
     "numpy", "peft-labs",
@@ -33,7 +33,7 @@ def sha256(path: Path) -> str:
 
 
 def fsync(path: Path) -> None:
-    """Force a file or a folder onto the disk, so that a power cut cannot reorder it behind a later rename."""
+    """Force a file or a folder onto the disk, so that a power failure cannot leave a later rename without it."""
     flags = os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR
     try:
         handle = os.open(path, flags)
@@ -60,13 +60,13 @@ def to_json(obj: Any, name: str) -> str:
     """JSON text of an object; numpy and torch scalars and arrays become numbers and lists.
 
     Raises:
-        RunError: If the object holds NaN or infinity, or something that JSON has no form for.
+        RunError: If the object holds NaN or infinity, or something that JSON cannot represent.
     """
     try:
         return json.dumps(obj, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
     except ValueError as error:
         raise RunError(
-            f"{name}: a number in it is NaN or infinite, and JSON has no form for these",
+            f"{name}: it contains NaN or infinity, which JSON cannot represent",
             fix="look at the loss: training may have diverged (lower the learning rate), or a mean has no values",
         ) from error
     except TypeError as error:
@@ -101,14 +101,14 @@ def safetensors_header(path: Path) -> dict[str, Any]:
 
 
 def check_weights(folder: Path, label: str) -> None:
-    """Refuse what must not lie in a stage: pickles, empty or broken safetensors, adapters that change nothing.
+    """Refuse what must not be in a stage: pickles, empty or damaged safetensors, adapters that change nothing.
 
     Args:
         folder: The stage to look through.
-        label: How messages call the folder.
+        label: The name of the folder in messages.
 
     Raises:
-        RunError: Naming the first bad file.
+        RunError: Naming the first file that is not allowed.
     """
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         where = f"{label}/{path.relative_to(folder).as_posix()}"
@@ -137,7 +137,7 @@ def _check_tensors(path: Path, where: str) -> None:
         raise RunError(f"{where}: {error}", fix="save it again") from error
     if not any(all(entry["shape"]) for entry in header.values()):
         raise RunError(
-            f"{where}: it holds no weights at all, so loading it would change nothing",
+            f"{where}: it contains no weights, so loading it would change nothing",
             fix="save the PeftModel, not the base model in it, and do it after training",
         )
 
@@ -156,17 +156,17 @@ def _check_adapter(path: Path, where: str) -> None:
                 second.append(bool(tensor.any()))
     if second and not any(second):
         raise RunError(
-            f"{where}: every lora_B is zero, so this adapter is still the start: it changes nothing",
-            fix="train before saving, and look whether the LoRA parameters have requires_grad=True",
+            f"{where}: every lora_B is zero: this adapter was not trained and changes nothing",
+            fix="train before saving, and check that the LoRA parameters have requires_grad=True",
         )
 
 
-def whole_checkpoint(folder: Path) -> bool:
-    """Whether a Trainer checkpoint was written to its end.
+def is_complete(folder: Path) -> bool:
+    """Whether a Trainer checkpoint is complete.
 
-    The framework's trainers mark a folder as :data:`UNFINISHED` while they write it. In those of a plain Trainer the
-    order tells: weights, optimizer, scheduler and random state first and ``trainer_state.json`` last, so a kill during
-    saving leaves a folder without it; a kill during the copy of a checkpoint leaves cut-off weights.
+    The framework's trainers mark a folder as :data:`UNFINISHED` while they write it. A plain Trainer writes weights,
+    optimizer, scheduler and random state first and ``trainer_state.json`` last, so a process killed while saving leaves
+    a folder without it; one killed while copying a checkpoint leaves truncated weights.
     """
     if (folder / UNFINISHED).exists():
         return False
@@ -184,13 +184,13 @@ def whole_checkpoint(folder: Path) -> bool:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The latest whole ``checkpoint-<step>`` in a folder, or None."""
-    return next((path for path in reversed(_checkpoints(folder)) if whole_checkpoint(path)), None)
+    """The latest complete ``checkpoint-<step>`` in a folder, or None."""
+    return next((path for path in reversed(_checkpoints(folder)) if is_complete(path)), None)
 
 
 def broken_checkpoints(folder: Path) -> list[Path]:
-    """The ``checkpoint-<step>`` folders whose writing was cut off, by step."""
-    return [path for path in _checkpoints(folder) if not whole_checkpoint(path)]
+    """The ``checkpoint-<step>`` folders that are incomplete, by step."""
+    return [path for path in _checkpoints(folder) if not is_complete(path)]
 
 
 def _checkpoints(folder: Path) -> list[Path]:

@@ -1,8 +1,7 @@
-"""Start an existing OpenAI-compatible server beside a notebook, and stop it again whatever happens.
+"""Start an existing OpenAI-compatible server from a notebook, and stop it reliably.
 
-The server is somebody else's (vLLM, or ``transformers serve``); here is only what surrounds it: a free port on this
-machine, the wait until it answers, its log in a file, and an end to the process and all its children, even when the
-notebook's kernel is killed.
+The server itself is vLLM or ``transformers serve``. This module chooses a free port, waits until the server answers,
+writes its log to a file, and ends the process and all its children, even when the notebook's kernel is killed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from typing import Any
 
 from shared.errors import PeftLabsError
 
-HOST = "127.0.0.1"  # loopback only: nobody else on the network can reach a server of a lab
+HOST = "127.0.0.1"  # loopback only: the server cannot be reached from the network
 GRACE = 5.0  # [s] between asking a server to stop and killing it
 
 
@@ -49,7 +48,7 @@ def choose_engine() -> tuple[str, str]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on at the moment."""
+    """A port of this machine that is free at the moment."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return probe.getsockname()[1]
@@ -58,7 +57,7 @@ def free_port() -> int:
 def engine_command(engine: str, folder: Path, port: int, dtype: str = "auto") -> list[str]:
     """Python module and arguments that start a server for one model folder.
 
-    Both are told the folder, so that no request can make them load another model (``transformers serve`` loads
+    Both are started with the folder, so that no request can make them load another model (``transformers serve`` loads
     whatever a request names, unless ``--force_model`` is given).
 
     Args:
@@ -87,7 +86,7 @@ class Server:
         folder: Model folder; the server runs in its parent, so that the model's name holds no path.
         engine: ``"vllm"`` or ``"transformers"``; None lets :func:`choose_engine` decide.
         log: File for the server's output; default ``server.log`` beside the model folder.
-        dtype: Number format of the weights; ``auto`` takes them as stored.
+        dtype: Dtype of the weights; ``auto`` takes them as stored.
         patience: How long to wait until it answers [s]; default 120, for vLLM, which loads the model first, 900.
         arguments: Module and arguments instead of :func:`engine_command`'s; ``{port}`` is filled in.
 
@@ -143,7 +142,7 @@ class Server:
             arguments = engine_command(self.engine, self.folder, self.port, self.dtype)
         else:
             arguments = [part.replace("{port}", str(self.port)) for part in self._arguments]
-        # -P: the working folder is the run folder, and nothing may be imported from there
+        # -P: the working directory is the run folder, and nothing may be imported from there
         command = [sys.executable, "-P", "-m", "shared.serving", str(os.getpid()), *arguments]
         self._began = time.perf_counter()
         with open(self.log, "w", encoding="utf8") as log:
@@ -192,7 +191,7 @@ class Server:
         """
         import openai
 
-        # trust_env: a proxy from the environment must not come between us and our own machine
+        # trust_env: requests to this machine must not go through a proxy from the environment
         return openai.OpenAI(
             base_url=self.url,
             api_key="not-needed-on-this-machine",
@@ -265,11 +264,11 @@ def _quietly(action: Any) -> None:
     try:
         action()
     except psutil.NoSuchProcess:
-        pass  # it ended by itself in the meantime
+        pass  # it has ended in the meantime
 
 
 def _end_with(parent: int, interval: float = 1.0) -> None:
-    """Kill this process's group when the parent has gone: a killed kernel runs no clean-up of its own."""
+    """Kill this process's group when the parent has gone: a killed kernel runs no clean-up code."""
     while os.getppid() == parent:
         time.sleep(interval)
     if hasattr(os, "killpg"):

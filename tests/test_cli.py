@@ -60,7 +60,7 @@ def test_help_is_fast_because_nothing_heavy_is_imported(root: Path) -> None:
     assert time.monotonic() - began < 3, "0.1 s where it was written; more than 3 means that a verb imports too early"
 
 
-def test_every_verb_is_listed_and_leads_to_a_function(root: Path) -> None:
+def test_every_subcommand_is_listed_and_leads_to_a_function(root: Path) -> None:
     listed = cli(root, "--help").stdout
     for verb in ("doctor", "run-labs", "outputs", *MODULES):
         assert f" {verb} " in listed
@@ -70,7 +70,7 @@ def test_every_verb_is_listed_and_leads_to_a_function(root: Path) -> None:
         assert "def main(" in path.read_text(encoding="utf8"), f"{module} has no main(argv)"
 
 
-def test_a_forwarded_verb_hands_everything_to_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forwarded_subcommand_passes_all_arguments_to_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
     module = types.ModuleType("shared.finetune.train")
     module.main = lambda argv: seen.append(argv) or 3
@@ -90,7 +90,7 @@ def test_a_forwarded_verb_hands_everything_to_its_module(monkeypatch: pytest.Mon
         (("explode",), 2, "No such command"),
     ],
 )
-def test_problems_of_the_user_are_told_without_a_traceback(
+def test_errors_of_the_user_are_printed_without_a_traceback(
     checkout: Path, arguments: tuple, code: int, message: str
 ) -> None:
     done = cli(checkout, *arguments)

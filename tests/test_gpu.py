@@ -1,4 +1,4 @@
-"""On an NVIDIA GPU: pretraining, every method, number formats, 4 bit, and that its results load on a CPU as well."""
+"""On an NVIDIA GPU: pretraining, every method, dtypes, 4 bit; results also load on a CPU."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_4_bit_weights_take_less_memory_and_learn(tmp_path):
     assert all(map(math.isfinite, losses))
 
 
-def test_the_machine_is_told_as_it_is():
+def test_the_report_describes_the_machine():
     card = gpu()
     assert card is not None and card.name == torch.cuda.get_device_name(0)
     assert choose_device().value == "cuda"

@@ -5,34 +5,15 @@ from __future__ import annotations
 import platform
 import re
 import socket
-import threading
-import urllib.error
 from types import SimpleNamespace as N
 
 import pytest
 import torch
+from no_hardware import CARD, quiet, refuse  # noqa: F401 (an autouse fixture)
 
 from shared import fetch, hardware, machine, paths
 from shared.errors import DataError, HardwareError
-from shared.machine import Choice, Gpu, Version
-
-CARD = Gpu("Test GPU", 24.0, 20.0, (8, 0), True)
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch):
-    """No network and no GPU, whatever this machine has; each test adds what it needs."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "PEFT_LABS_DEVICE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(machine.urllib.request, "urlopen", refuse)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(machine, "ram", lambda: (16.0, 12.3456))
-    monkeypatch.setattr(machine, "disk_free", lambda folder: 77.7)
-
-
-def refuse(*args, **kwargs):
-    raise urllib.error.URLError("no network in tests")
+from shared.machine import Choice, Version
 
 
 def lab(model="tiny:llama", data="tiny:guanaco", quantization=None, profile="tiny", **need):
@@ -42,120 +23,6 @@ def lab(model="tiny:llama", data="tiny:guanaco", quantization=None, profile="tin
 
 def row(report, topic):
     return next(row for row in report.rows if row.topic == topic)
-
-
-# --- choices ---------------------------------------------------------------------------------------------------------
-
-
-def test_device_and_its_reason(monkeypatch):
-    assert machine.choose_device().value == "cpu" and "CUDA" in machine.choose_device().reason
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert machine.choose_device().value == "mps"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert machine.choose_device() == Choice("cuda", "torch sees a CUDA GPU")
-    monkeypatch.setenv("PEFT_LABS_DEVICE", "CPU")
-    assert machine.choose_device() == Choice("cpu", "the environment variable PEFT_LABS_DEVICE says so")
-
-
-def test_wanted_device_that_is_not_there(monkeypatch):
-    monkeypatch.setenv("PEFT_LABS_DEVICE", "cuda")
-    with pytest.raises(HardwareError, match="offers cpu"):
-        machine.choose_device()
-
-
-@pytest.mark.parametrize(
-    ("device", "card", "dtype", "reason"),
-    [
-        ("cuda", CARD, "bfloat16", "the GPU computes bfloat16"),
-        ("cuda", Gpu("Old", 16.0, 15.0, (7, 5), False), "float16", "8.0"),
-        ("mps", None, "float32", "Apple"),
-        ("cpu", None, "float32", "bfloat16"),
-    ],
-)
-def test_number_format_and_its_reason(monkeypatch, device, card, dtype, reason):
-    monkeypatch.setattr(machine, "gpu", lambda: card)
-    choice = machine.choose_dtype(Choice(device, ""))
-    assert choice == machine.choose_dtype(device)
-    assert choice.value == dtype and reason in choice.reason
-    assert isinstance(getattr(torch, choice.value), torch.dtype)
-
-
-@pytest.mark.parametrize(
-    ("flags", "value", "reason"),
-    [
-        ({"avx512_bf16", "amx_bf16"}, True, "(amx_bf16, avx512_bf16)"),
-        ({"avx2"}, False, "emulated"),
-        (set(), False, "does not tell"),
-    ],
-)
-def test_bf16_on_the_cpu(monkeypatch, flags, value, reason):
-    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(flags))
-    assert machine.cpu_bf16().value is value and reason in machine.cpu_bf16().reason
-
-
-def test_four_bit_on_apple_is_left_out_with_a_reason():
-    assert machine.quantization("mps").value is False and "left out" in machine.quantization("mps").reason
-
-
-# --- memory and network ----------------------------------------------------------------------------------------------
-
-
-def test_a_containers_limit_counts(monkeypatch):
-    monkeypatch.undo()
-    files = {"memory.max": str(2 * 10**9), "memory.current": str(15 * 10**8), "memory.stat": "inactive_file 500000000"}
-    monkeypatch.setattr(machine, "_cgroup_text", lambda name: files.get(name, ""))
-    assert machine.ram() == (2.0, 1.0)
-    monkeypatch.setattr(machine, "_cgroup_text", lambda name: {"cpu.max": "100000 100000"}.get(name, ""))
-    assert machine.cpu_cores() == 1
-
-
-def test_cgroup_files_are_found_upwards(monkeypatch):
-    texts = {
-        "/proc/self/cgroup": "0::/a/b", "/sys/fs/cgroup/a/b/memory.max": "max", "/sys/fs/cgroup/a/memory.max": "123",
-    }  # fmt: skip
-    monkeypatch.setattr(machine, "_text", lambda path: texts.get(str(path), ""))
-    assert machine._cgroup_text("memory.max") == "123"
-    assert machine._cgroup_text("cpu.max") == ""
-
-
-def test_disk_of_a_folder_that_is_not_there_yet(tmp_path, monkeypatch):
-    monkeypatch.undo()
-    assert machine.disk_free(tmp_path / "a" / "b") > 0
-
-
-def test_hub_is_not_asked_when_offline(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(machine.urllib.request, "urlopen", lambda *a, **k: pytest.fail("asked"))
-    assert machine.hub_reachable() == Choice(None, "not asked, because HF_HUB_OFFLINE=1")
-
-
-def test_hub_answers(monkeypatch):
-    import contextlib
-
-    assert machine.hub_reachable().value is False
-    monkeypatch.setattr(machine.urllib.request, "urlopen", lambda *a, **k: contextlib.nullcontext())
-    assert machine.hub_reachable() == Choice(True, "it answered")
-    for code, there in ((404, True), (407, False), (503, False)):
-        monkeypatch.setattr(machine.urllib.request, "urlopen", status(code))
-        assert machine.hub_reachable().value is there
-
-
-def status(code):
-    def urlopen(*args, **kwargs):
-        raise urllib.error.HTTPError("x", code, "y", None, None)
-
-    return urlopen
-
-
-def test_a_silent_network_costs_only_the_time_limit(monkeypatch):
-    import time
-
-    ended = threading.Event()
-    monkeypatch.setattr(machine.urllib.request, "urlopen", lambda *a, **k: ended.wait(10) and refuse())
-    start = time.monotonic()
-    assert machine.hub_reachable(0.2) == Choice(False, "no answer within 0.2 s")
-    assert time.monotonic() - start < 5
-    ended.set()
 
 
 # --- versions --------------------------------------------------------------------------------------------------------
@@ -240,7 +107,7 @@ def test_a_hub_model_needs_the_hub_only_if_it_is_not_cached(monkeypatch):
     assert row(hardware.preflight(wanted), "Hugging Face Hub").ok is False
     monkeypatch.setattr(hardware, "_cached", lambda name, topic: True)
     report = hardware.preflight(wanted)
-    assert report.ok and "in the cache already" in row(report, "model").reason
+    assert report.ok and "already in the cache" in row(report, "model").reason
 
 
 def test_a_stored_login_is_enough_to_try_a_gated_model(monkeypatch):
@@ -262,14 +129,14 @@ def test_data_sets_are_looked_up_as_data_sets(tmp_path, monkeypatch):
     assert not hardware._cached("no such name!!", "model")
 
 
-def test_configured_number_format_against_the_gpus(monkeypatch):
+def test_configured_dtype_against_the_gpus(monkeypatch):
     wanted = lab()
     wanted.config.model.dtype = "bfloat16"
     monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("float16", "an old GPU"))
-    line = row(hardware.preflight(wanted), "number format")
+    line = row(hardware.preflight(wanted), "dtype")
     assert (line.value, line.ok) == ("bfloat16", None) and "model.dtype" in line.fix
     monkeypatch.setattr(hardware, "choose_dtype", lambda device: Choice("bfloat16", "a new GPU"))
-    assert row(hardware.preflight(wanted), "number format").ok is True
+    assert row(hardware.preflight(wanted), "dtype").ok is True
 
 
 def test_four_bit_config_on_a_machine_without_it_stops(monkeypatch):
@@ -281,7 +148,7 @@ def test_four_bit_config_on_a_machine_without_it_stops(monkeypatch):
 # --- what is shown ---------------------------------------------------------------------------------------------------
 
 
-def test_notebook_views_do_not_tell_machines_apart(monkeypatch):
+def test_notebook_views_do_not_identify_the_machine(monkeypatch):
     monkeypatch.setattr(machine, "identity", lambda: {"system": "System-9.9", "CPU": "Secret CPU 9000"})
     report = hardware.preflight(lab())
     views = [str(report), report._repr_html_(), repr(report), str(report.record())]

@@ -65,5 +65,5 @@ def test_a_run_name_that_leads_out_of_the_folder_is_refused() -> None:
 def test_a_notebook_of_another_checkout_is_refused(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text((root / "pyproject.toml").read_text(encoding="utf8"), encoding="utf8")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PeftLabsError, match="another"):
+    with pytest.raises(PeftLabsError, match="different checkouts"):
         open_lab(LAB)

@@ -1,4 +1,4 @@
-"""The README is true: its commands exist, its links lead somewhere, its map is complete, its shares follow."""
+"""The pages are true: their commands exist, their links lead somewhere, the file map is complete, the shares follow."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_file_map_names_exactly_what_is_there() -> None:
-    (block,) = re.findall(r"## File map\n\n```\n(.*?)```", README, re.S)
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf8")
+    (block,) = re.findall(r"## File map\n\n```\n(.*?)```", page, re.S)
     named = [line.split()[0] for line in block.splitlines()]
     files = [Path(name) for name in run("git", "ls-files").stdout.splitlines() if (ROOT / name).exists()]
     assert files, "git lists no files"

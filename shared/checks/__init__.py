@@ -1,4 +1,4 @@
-"""Checks for the exercises: each gives a diagnosis and none raises in the student's face.
+"""Checks for the exercises: each gives a diagnosis, and none raises an exception in the notebook.
 
 ``checks.lab01`` and its siblings are imported when they are first used, so that ``from shared import checks`` is cheap.
 """

@@ -1,7 +1,7 @@
-"""Every method on one task with one budget: a table, a Pareto plot, and all results as JSON.
+"""Compare methods on one task with one budget: a table, a Pareto plot, and all results as JSON.
 
-Trainings differ in the method and its learning rate only; data, steps, batch and scores are the configuration's. Each
-finished one is kept in the output folder at once, so that an interrupted comparison goes on where it stopped.
+The runs differ in method and learning rate only; data, steps, batch and metrics are those of the configuration. Each
+finished run is saved in the output folder at once, so that an interrupted comparison can be continued.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def plan(config: Config, methods: Sequence[str] = (), rates: dict[str, float] | 
     """The configuration of each method.
 
     The configuration's own method keeps its ``peft:`` section and ``training.learning_rate``; the others have their
-    defaults and the learning rate of their module, ``lab.learning_rates`` or ``rates`` where these name them. A task's
-    new head learns at the configuration's rate whatever the method.
+    defaults and the learning rate of their module, unless ``lab.learning_rates`` or ``rates`` names another. A task's
+    new head has the learning rate of the configuration with every method.
 
     Args:
         config: The configuration: task, data and budget.
-        methods: Which; none are all.
-        rates: Method -> learning rate [1].
+        methods: Which methods; empty: all.
+        rates: Method -> learning rate.
 
     Raises:
         ConfigError: If there is no such method.
@@ -76,14 +76,14 @@ def plan(config: Config, methods: Sequence[str] = (), rates: dict[str, float] | 
 
 
 def _with_method(config: Config, name: str, rate: float | None) -> Config:
-    """The configuration with another method; its own with nothing but a given rate changed."""
+    """The configuration with another method; for its own method, at most the learning rate changes."""
     own = config.peft.method == name
     if own and rate is None:
         return config
     changes = {"training": {"learning_rate": METHODS[name].learning_rate if rate is None else rate}}
     if not own:
         changes["peft"] = {"method": name}
-    if TASKS[config.task_type].has_head and name != "head":  # a new head would diverge at the rates that prompts want
+    if TASKS[config.task_type].has_head and name != "head":  # a new head would diverge at the learning rates of prompts
         changes["head"] = {"learning_rate": config.head.learning_rate or config.training.learning_rate}
     return config.changed(**changes)
 
@@ -100,17 +100,17 @@ def compare(
 
     Args:
         config: The configuration.
-        seeds: The seeds [1].
-        output: Folder for the results; finished trainings that lie in it are not repeated.
-        methods: Which; none are all.
-        rates: Method -> learning rate [1].
-        say: Gets one line per training.
+        seeds: The seeds.
+        output: Folder for the results; runs that are already in it are not repeated.
+        methods: Which methods; empty: all.
+        rates: Method -> learning rate.
+        say: Called with one line per run.
 
     Returns:
-        What ``comparison.json`` holds: the task and its budget, the results, the baselines, and what was refused.
+        What ``comparison.json`` holds: the task and its budget, the results, the baselines, and the refused methods.
 
     Raises:
-        PeftLabsError: If a method is unknown, or model or data are missing; what is finished stays.
+        PeftLabsError: If a method is unknown, or model or data are missing; finished runs are kept.
     """
     from shared.finetune.evaluation.baselines import majority
     from shared.finetune.evaluation.scoring import check_references
@@ -135,21 +135,21 @@ def compare(
 def _results(chosen: Plan, seeds: Sequence[int], output: Path, metric: str, say: Any) -> Iterator[dict[str, Any]]:
     for name, config in chosen.configs.items():
         for seed in seeds:
-            file = output / "trainings" / f"{name}-seed{seed}.json"
-            mark = _mark(config, seed)
-            result = _kept(file, mark)
+            file = output / "runs" / f"{name}-seed{seed}.json"
+            key = _key(config, seed)
+            result = _kept(file, key)
             if result is None:
                 result = _train(config, seed, output / "checkpoints", metric)
-                write_json(file, {"mark": mark, "result": result})
+                write_json(file, {"key": key, "result": result})
                 again = ""
             else:
-                again = " (kept from before)"
+                again = " (from an earlier run)"
             say(f"{name}, seed {seed}: {metric} {result['score']:.1%}, {result['seconds']:.0f} s{again}")
             yield result
 
 
 def _train(config: Config, seed: int, checkpoints: Path, metric: str) -> dict[str, Any]:
-    """One training with its scores; no weights are kept."""
+    """One run with its scores; no weights are saved."""
     from shared.finetune.training.training_run import run
 
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -160,19 +160,19 @@ def _train(config: Config, seed: int, checkpoints: Path, metric: str) -> dict[st
     return {"score": metrics[metric], "learning_rate": config.training.learning_rate, **metrics}
 
 
-def _mark(config: Config, seed: int) -> str:
-    """What a result depends on: all that decides the weights, and how answers are scored."""
+def _key(config: Config, seed: int) -> str:
+    """A fingerprint of everything a result depends on: what decides the weights, and how answers are scored."""
     from shared.finetune.training.output_paths import checkpoint_key
     from shared.runs import fingerprint
 
     return fingerprint([checkpoint_key(config, seed), config.evaluation.model_dump()])
 
 
-def _kept(file: Path, mark: str) -> dict[str, Any] | None:
-    """A result that was computed before, by the same configuration; a damaged file counts for nothing."""
+def _kept(file: Path, key: str) -> dict[str, Any] | None:
+    """A result that the same configuration computed before; a damaged file is ignored."""
     try:
         found = json.loads(file.read_text(encoding="utf8"))
-        return found["result"] if found["mark"] == mark else None
+        return found["result"] if found["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -195,46 +195,46 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs compare``.
 
     Returns:
-        0, or 1 after an error that is printed with its fix; 130 after Ctrl-C: the same command goes on.
+        0, or 1 after an error, which is printed with its fix; 130 after Ctrl-C: the same command continues.
     """
     parser = argparse.ArgumentParser(prog="peft-labs compare", description=__doc__.splitlines()[0])
     parser.add_argument("--config", required=True, help="the YAML file: task, data and budget")
     parser.add_argument("--seeds", nargs="+", default=["0"], help="seeds (default: 0)")
     parser.add_argument("--methods", nargs="+", default=[], help=f"some of: {', '.join(METHODS)} (default: all)")
-    parser.add_argument("--learning_rates", nargs="+", default=[], help="method=rate, for example lora=1e-3")
+    parser.add_argument("--learning_rates", nargs="+", default=[], help="method=value, for example lora=1e-3")
     parser.add_argument("--output", type=Path, help="folder (default: training.output_dir-comparison)")
     parser.add_argument("overrides", nargs="*", help="key=value, for example training.max_steps=100")
     args = parser.parse_args(argv)
     try:
         return exit_code(lambda: _run(args))
     except KeyboardInterrupt:
-        print("stopped: finished trainings are kept, the same command goes on", file=sys.stderr)
+        print("stopped: finished runs are kept, the same command continues", file=sys.stderr)
         return 130
 
 
 def _run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from shared.finetune.config import load_config
     from shared.finetune.evaluation.comparison_report import rich_table
+    from shared.finetune.validation.all_checks import checked_config
 
-    # an option with several values takes the key=value words behind it too
-    behind = [word for word in (*args.seeds, *args.methods) if "=" in word]
-    behind += [word for word in args.learning_rates if "." in word.partition("=")[0]]
-    config = load_config(args.config, [*args.overrides, *behind])
-    seeds = [_seed(word) for word in args.seeds if word not in behind]
-    methods = [word for word in args.methods if word not in behind]
-    rates = dict(_rate(word) for word in args.learning_rates if word not in behind)
+    # an option with several values also takes the key=value words after it
+    after = [word for word in (*args.seeds, *args.methods) if "=" in word]
+    after += [word for word in args.learning_rates if "." in word.partition("=")[0]]
+    config = checked_config(args.config, [*args.overrides, *after])
+    seeds = [_seed(word) for word in args.seeds if word not in after]
+    methods = [word for word in args.methods if word not in after]
+    rates = dict(_rate(word) for word in args.learning_rates if word not in after)
     output = args.output or Path(f"{config.training.output_dir or f'outputs/{config.task_name}'}-comparison")
     report = compare(config, seeds, output, methods, rates, lambda line: print(line, flush=True))
     Console().print(rich_table(report))
-    print(f"best first by {report['metric']}: {', '.join(one.method for one in summaries(report)) or 'none'}")
+    print(f"ranked by {report['metric']}: {', '.join(one.method for one in summaries(report)) or 'none'}")
     print(f"written to {output}: comparison.json, comparison.md, comparison.png")
 
 
 def _seed(word: str) -> int:
     if not word.isdecimal():
-        raise ConfigError(f"--seeds: {word!r} is no seed", fix="write whole numbers: --seeds 0 1 2")
+        raise ConfigError(f"--seeds: {word!r} is not a seed", fix="write whole numbers: --seeds 0 1 2")
     return int(word)
 
 
@@ -243,8 +243,8 @@ def _rate(word: str) -> tuple[str, float]:
     try:
         return name, float(number)
     except ValueError:
-        fix = "write method=rate, for example lora=1e-3"
-        raise ConfigError(f"--learning_rates: {word!r} is no method with a rate", fix=fix) from None
+        fix = "write method=value, for example lora=1e-3"
+        raise ConfigError(f"--learning_rates: {word!r} is not a method with a learning rate", fix=fix) from None
 
 
 if __name__ == "__main__":

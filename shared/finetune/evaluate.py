@@ -1,4 +1,4 @@
-"""Answers generated from a model, and how many of them are right."""
+"""Generate a model's answers and score them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs evaluate``: the task's metrics on a split.
 
     Returns:
-        0, or 1 after an error that is printed with its fix.
+        0, or 1 after an error, which is printed with its fix.
     """
     parser = argparse.ArgumentParser(prog="peft-labs evaluate", description="Score a model on a split.")
     parser.add_argument("--config", required=True, help="the YAML file")
@@ -35,10 +35,10 @@ def main(argv: list[str] | None = None) -> int:
 def _report(args: argparse.Namespace) -> str:
     from shared.files import write_json
     from shared.finetune.common.progress import bar
-    from shared.finetune.config import load_config
     from shared.finetune.models import load_tuned
+    from shared.finetune.validation.all_checks import checked_config
 
-    config = load_config(args.config, args.overrides)
+    config = checked_config(args.config, args.overrides, trains=False, scored=args.split)
     model, tokenizer = load_tuned(config, args.model_path)
     with bar("answers") as progress:
         found = evaluate_rows(model, tokenizer, config, args.split, progress)

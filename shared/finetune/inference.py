@@ -1,4 +1,4 @@
-"""Answers for one text or for a file of inputs: order kept, bad rows reported, nothing lost."""
+"""Answers for one text or for a file of inputs: in the inputs' order, with invalid rows reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.errors import DataError
 from shared.finetune.common.exit_codes import exit_code
 from shared.finetune.data.chats import chat_field
 from shared.finetune.prediction.inputs import Item, read_inputs, text_item
-from shared.finetune.prediction.output_file import AnswerFile, check_suffix, digest_of
+from shared.finetune.prediction.output_file import OutputFile, check_suffix, digest_of
 from shared.finetune.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
-# So many batches are read, sorted by length and answered together; a kill costs at most one such window
+# This many batches are read, sorted by length and answered together; a kill loses at most one such window
 WINDOW = 8  # [batches]
-SHOWN = 20  # bad rows named on standard error; the output has them all
+SHOWN = 20  # invalid rows printed on standard error; the output contains all of them
 
 
 def answer_items(
     model: Any, tokenizer: Any, items: Sequence[Item], config: Config, progress: Any = None
 ) -> list[dict[str, Any]]:
-    """Answers in the inputs' order; a bad row gives its line and error instead of an answer.
+    """Answers in the inputs' order; an invalid row gives its line and error instead of an answer.
 
     Args:
         model: The tuned model.
@@ -42,8 +42,8 @@ def answer_items(
 
     Returns:
         One dict per item: the input's columns, ``line`` and ``answer``; for CAUSAL_LM ``prompt`` and ``ended`` (whether
-        the model ended it by itself), for classes ``probabilities``. Or, for a bad row, ``line`` and ``error``. Columns
-        of the input that have one of these names get ``input_`` before it.
+        the model ended it with its end-of-text token), for classes ``probabilities``. For an invalid row: ``line`` and
+        ``error``. Columns of the input with one of these names get the prefix ``input_``.
     """
     good = [item for item in items if item.error is None]
     causal = config.task_type == "CAUSAL_LM"
@@ -80,7 +80,7 @@ def _beside(item: Item, answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Dataset:
-    """Inputs as a Dataset, which has one type per column: where a file mixes several, as 7 and "seven", as text."""
+    """Inputs as a Dataset, which has one type per column; mixed columns (7 and "seven") become text."""
     from datasets import Dataset
 
     kinds: dict[str, set[type]] = {}
@@ -98,17 +98,17 @@ def main(argv: list[str] | None = None) -> int:
     """``peft-labs inference``: answers of a tuned model.
 
     Returns:
-        0 (bad rows are named on standard error); 1 after an error that is printed with its fix; 130 after Ctrl-C, with
-        how to resume.
+        0 (invalid rows are printed on standard error); 1 after an error, which is printed with its fix; 130 after
+        Ctrl-C, with the command that resumes.
     """
     parser = argparse.ArgumentParser(prog="peft-labs inference", description=__doc__.splitlines()[0])
     parser.add_argument("--config", required=True, help="the YAML file the model was trained with")
-    parser.add_argument("--model_path", help="an adapter, model or run folder; without it the untuned base answers")
+    parser.add_argument("--model_path", help="an adapter, model or run folder; without it the untuned base model")
     inputs = parser.add_mutually_exclusive_group(required=True)
     inputs.add_argument("--input_text", help="one text")
     inputs.add_argument("--input_file", type=Path, help=".txt (one per line), .csv or .jsonl")
     parser.add_argument("--output_file", type=Path, help=".json or .jsonl; without it answers are printed")
-    parser.add_argument("--resume", action="store_true", help="keep what an interrupted run has answered")
+    parser.add_argument("--resume", action="store_true", help="keep the answers of an interrupted run")
     parser.add_argument("overrides", nargs="*", help="key=value, for example evaluation.max_new_tokens=100")
     args = parser.parse_args(argv)
     try:
@@ -122,7 +122,7 @@ def _how_to_resume(args: argparse.Namespace, arguments: Sequence[str]) -> str:
     if not (args.input_file and args.output_file):
         return ""
     again = [*arguments, *([] if args.resume else ["--resume"])]
-    return f"; to go on: peft-labs inference {shlex.join(again)}"
+    return f"; resume with: peft-labs inference {shlex.join(again)}"
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -134,21 +134,21 @@ def _run(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.overrides)
     weights = find_weights(Path(args.model_path)) if args.model_path else None
     config = _with_columns(config, weights)
-    # bad inputs are told before the model is loaded, except for chats: the template stands in the tokenizer
+    # invalid inputs are reported before the model is loaded, except for chats: the tokenizer holds their template
     tuned = load_tuned(config, args.model_path) if chat_field(config.dataset) else None
     items, number = _items(args, config, tuned[1] if tuned else None)
-    file = _answer_file(args, config, weights)
+    file = _output_file(args, config, weights)
     model, tokenizer = tuned or load_tuned(config, args.model_path)
     start = time.perf_counter()
     _answer_all(model, tokenizer, items, number, config, file)
     if file:
         good, bad = file.finish()
         seconds = time.perf_counter() - start
-        print(f"{good} answers, {bad} bad rows, in {seconds:.1f} s, written to {args.output_file}")
+        print(f"{good} answers, {bad} invalid rows, in {seconds:.1f} s, written to {args.output_file}")
 
 
 def _with_columns(config: Config, weights: Path | None) -> Config:
-    """The configuration with the text columns that the model was trained on, where it does not name them."""
+    """The configuration with the text columns that the model was trained on, if it does not name any."""
     from shared.finetune.models.storage import describe
 
     known = describe(weights).get("text_columns") if weights else None
@@ -156,10 +156,10 @@ def _with_columns(config: Config, weights: Path | None) -> Config:
 
 
 def _items(args: argparse.Namespace, config: Config, tokenizer: Any) -> tuple[Iterable[Item], int]:
-    """The inputs and their number; the bad rows of a file are named.
+    """The inputs and their number; the invalid rows of a file are printed.
 
     Raises:
-        DataError: If there is nothing that can be answered.
+        DataError: If no row can be answered.
     """
     if args.input_text is not None:
         return [text_item(args.input_text, config, tokenizer)], 1
@@ -170,28 +170,28 @@ def _items(args: argparse.Namespace, config: Config, tokenizer: Any) -> tuple[It
         if item.error and problems <= SHOWN:
             print(f"{args.input_file}:{item.line}: {item.error}", file=sys.stderr)
     if problems > SHOWN:
-        print(f"… and {problems - SHOWN} more bad rows; the output names them all", file=sys.stderr)
+        print(f"… and {problems - SHOWN} more invalid rows; the output lists all of them", file=sys.stderr)
     if number == problems:
-        raise DataError(f"{args.input_file}: none of the {number} rows can be answered", fix="mend the file")
+        raise DataError(f"{args.input_file}: none of the {number} rows can be answered", fix="correct the file")
     return read_inputs(args.input_file, config, tokenizer), number
 
 
-def _answer_file(args: argparse.Namespace, config: Config, weights: Path | None) -> AnswerFile | None:
+def _output_file(args: argparse.Namespace, config: Config, weights: Path | None) -> OutputFile | None:
     if not args.output_file:
         return None
     inputs = args.input_file or args.input_text
-    file = AnswerFile(args.output_file, digest_of(inputs, config, weights), args.resume)
+    file = OutputFile(args.output_file, digest_of(inputs, config, weights), args.resume)
     if args.resume:
-        print(f"{file.done} answers kept" if file.done else "no interrupted run to resume: starting anew")
+        print(f"{file.done} answers kept" if file.done else "no interrupted run to resume: starting from the beginning")
     elif file.discarded:
-        print(f"{file.discarded} answers of an interrupted run are thrown away; --resume keeps them")
+        print(f"{file.discarded} answers of an interrupted run are deleted; --resume keeps them")
     return file
 
 
 def _answer_all(
-    model: Any, tokenizer: Any, items: Iterable[Item], number: int, config: Config, file: AnswerFile | None
+    model: Any, tokenizer: Any, items: Iterable[Item], number: int, config: Config, file: OutputFile | None
 ) -> None:
-    """Answer the inputs window by window, into the file or onto the screen."""
+    """Answer the inputs window by window; write the answers to the file, or print them."""
     from shared.finetune.common.progress import bar
 
     with bar("answers", total=number) as progress:
@@ -212,7 +212,7 @@ def _skip(items: Iterator[Item], done: int, progress: Any) -> Iterator[Item]:
 
 
 def _shown(row: dict[str, Any]) -> str:
-    """An answer as it is printed: a class with its probability, tags side by side."""
+    """An answer as it is printed: a class with its probability, tags in one line."""
     if "error" in row and "answer" not in row:
         return f"(line {row['line']}: {row['error']})"
     answer, chances = row["answer"], row.get("probabilities")

@@ -1,7 +1,7 @@
-"""The reference of all keys and the commented template, both made from the schema.
+"""The reference page of all keys and the commented template, both generated from the schema.
 
 python -m shared.finetune.reference            # writes docs/config-reference.md and configs/template.yaml
-python -m shared.finetune.reference --check    # 1 if one of them is not what the schema says
+python -m shared.finetune.reference --check    # exit code 1 if one of them is out of date
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from shared.paths import repo_root
 PAGE, TEMPLATE = Path("docs/config-reference.md"), Path("shared/finetune/configs/template.yaml")
 TYPES = {
     type(None): "null",
-    str: "text",
-    int: "whole number",
+    str: "string",
+    int: "integer",
     float: "number",
     bool: "true or false",
     dict: "mapping",
@@ -46,11 +46,11 @@ class Entry:
         section: Its dotted section; empty at the top.
         method: The method whose ``peft:`` it belongs to, else empty.
         key: Its name.
-        type: What may stand there, in words.
-        default: Its default as YAML; None where it is required.
+        type: Its type or its values, in words.
+        default: Its default as YAML; None if it is required.
         effect: What it does.
-        unit: Of its number; empty where it has none.
-        is_section: Whether keys stand below it.
+        unit: The unit of its number; empty if it has none.
+        is_section: Whether it contains further keys.
     """
 
     section: str
@@ -64,7 +64,7 @@ class Entry:
 
 
 def entries() -> Iterator[Entry]:
-    """Every key of the schema in the order of the schema, each once."""
+    """Every key of the schema, each once, in the schema's order."""
     of = {method.section: name for name, method in METHODS.items()}
     for section, owner, key, field in walk(Config):
         text = " ".join((field.description or "").split())
@@ -81,7 +81,7 @@ def entries() -> Iterator[Entry]:
 
 
 def type_text(field: Any) -> str:
-    """What may stand at a key, in words: its type, its values or its limits."""
+    """The type of a key, its values or its limits, in words."""
     limits = [f"{sign} {getattr(one, name)}" for one in field.metadata for name, sign in LIMITS if hasattr(one, name)]
     return ", ".join([_words(field.annotation), *limits])
 
@@ -119,12 +119,12 @@ def _as_yaml(value: Any) -> str:
 # -- the page ---------------------------------------------------------------------------------------------------------
 
 HEAD = """\
-# Keys of a configuration
+# Configuration reference
 
-Made from the schema by `python -m shared.finetune.reference`; change the schema, not this page. `peft-labs
-validate-config` checks files against the same schema and says for each problem where it is and what to write instead.
-`training:` and `sft:` are read from the pinned libraries: their defaults and the first sentence of their own help stand
-here. All defaults hold where a key is left out.
+Generated from the schema by `python -m shared.finetune.reference`: change the schema, not this page. `peft-labs
+validate-config` checks files against the same schema and reports for each problem its position and a fix. The keys of
+`training:` and `sft:` come from the pinned libraries, with their defaults and the first sentence of their own help. A
+key that is left out has its default.
 
 """
 
@@ -163,7 +163,7 @@ def as_text() -> str:
 
 # -- the template -----------------------------------------------------------------------------------------------------
 
-# What the template sets: a small run that works without network. All other keys stand there as comments.
+# What the template sets: a small run that works without network. All other keys are comments.
 SET: dict[str, Any] = {
     "task_name": "template",
     "task_type": "CAUSAL_LM",
@@ -195,21 +195,21 @@ SET: dict[str, Any] = {
     "evaluation.stop": ["###"],
 }
 TEMPLATE_HEAD = """\
-# Every key of a configuration, with its effect, [unit] and (type). Made from the schema: change that, then run
+# Every key of a configuration, with its effect, [unit] and (type). Generated from the schema: change that, then run
 # python -m shared.finetune.reference
-# A key behind "#" stands at its default: remove the "#" to set it. What is set below is a small run without network:
+# A key after "#" has its default: remove the "#" to set it. The values set below are a small run without network:
 #   peft-labs train --config shared/finetune/configs/template.yaml
 """
 
 
 def template() -> str:
-    """The template: each key of the schema once, set or as a comment at its default."""
+    """The template: each key of the schema once, set or as a comment with its default."""
     found = list(entries())
     return TEMPLATE_HEAD + "\n".join(_block(found, "", ""))
 
 
 def _block(found: list[Entry], section: str, mark: str) -> Iterator[str]:
-    """The lines of a section; ``mark`` stands before keys of a section that is a comment itself."""
+    """The lines of a section; ``mark`` is put before the keys of a section that is a comment itself."""
     indent, method = "  " * (section.count(".") + bool(section)), SET["peft.method"]
     rows = [row for row in found if row.section == section]
     for name in sorted(dict.fromkeys(row.method for row in rows), key=lambda name: name != method):
@@ -243,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
     """Write the page and the template, or check them.
 
     Returns:
-        0; with ``--check`` 1 if one of them is not what the schema says.
+        0; with ``--check`` 1 if one of them is out of date.
     """
     parser = argparse.ArgumentParser(prog="python -m shared.finetune.reference", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a file is out of date")

@@ -20,7 +20,7 @@ from shared.run_files import broken_checkpoints
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
-    from shared.finetune.training.output_paths import Place
+    from shared.finetune.training.output_paths import Output
 
 
 __all__ = [
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="peft-labs train", description="Train by a YAML configuration.")
     parser.add_argument("--config", required=True, help="the YAML file")
-    parser.add_argument("--resume", action="store_true", help="go on from the last whole checkpoint")
+    parser.add_argument("--resume", action="store_true", help="resume from the last complete checkpoint")
     parser.add_argument("--seed", type=int, help="seed; default training.seed, else 0")
     parser.add_argument("--run_name", default="cli", help="a lab's run folder: its name (default: cli)")
     parser.add_argument("--no_score", action="store_true", help="don't answer the test split at the end")
@@ -56,37 +56,37 @@ def main(argv: list[str] | None = None) -> int:
 def _train(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from datasets.utils.logging import disable_progress_bar
 
-    from shared.finetune.config import load_config
     from shared.finetune.training.interrupt import report
-    from shared.finetune.training.output_paths import place_for
+    from shared.finetune.training.output_paths import output_for
     from shared.finetune.training.precision import choose_precision
     from shared.finetune.training.reporting import announce
+    from shared.finetune.validation.all_checks import checked_config
 
     disable_progress_bar()  # tokenising shows five bars otherwise; training has its own
-    config = load_config(args.config, args.overrides)
+    config = checked_config(args.config, args.overrides, scored=None if args.no_score else "test")
     seed = run_seed(config, args.seed)
-    place = place_for(args.config, config, args.run_name)
-    key = place.key(config, seed)
+    output = output_for(args.config, config, args.run_name)
+    key = output.key(config, seed)
     precision = choose_precision(config)
     say(f"{config.task_name}: {config.peft.method} on {config.model.name_or_path}, seed {seed}")
     say(f"precision {precision.value}: {precision.reason}")
-    resume = _start(place, key, args.resume)
-    announce(config, place.checkpoints(key))
+    resume = _start(output, key, args.resume)
+    announce(config, output.checkpoints(key))
     try:
-        _train_and_write(args, config, seed, place, key, resume)
+        _train_and_write(args, config, seed, output, key, resume)
     except KeyboardInterrupt as error:
-        return report(error, arguments, place.last_checkpoint(key))
+        return report(error, arguments, output.last_checkpoint(key))
     return 0
 
 
-def _start(place: Place, key: str, resume: bool) -> Path | None:
-    """The checkpoint to go on from; what is in the way of the new training is removed by one process."""
+def _start(output: Output, key: str, resume: bool) -> Path | None:
+    """The checkpoint to resume from; without ``--resume``, the main process removes old checkpoints."""
     if not resume:
         if is_main():
-            place.clear_checkpoints(key)
+            output.clear_checkpoints(key)
         return None
-    folder = place.checkpoints(key)
-    last = place.last_checkpoint(key)
+    folder = output.checkpoints(key)
+    last = output.last_checkpoint(key)
     for broken in broken_checkpoints(folder) if is_main() else []:
         say(f"{broken.name} was not written to its end: left out")
         shutil.rmtree(broken, ignore_errors=True)
@@ -95,17 +95,17 @@ def _start(place: Place, key: str, resume: bool) -> Path | None:
 
 
 def _train_and_write(
-    args: argparse.Namespace, config: Config, seed: int, place: Place, key: str, resume: Path | None
+    args: argparse.Namespace, config: Config, seed: int, output: Output, key: str, resume: Path | None
 ) -> None:
     from shared.finetune.common.progress import bar
 
     with bar("answers", total=config.evaluation.rows) as progress:
         result = run(
-            config, place.checkpoints(key), seed, resume, score=not args.no_score, progress=progress, show=True
+            config, output.checkpoints(key), seed, resume, score=not args.no_score, progress=progress, show=True
         )
     if is_main():
-        result.path = place.write(lambda out: save(result, config, out), [seed])
-        place.clear_checkpoints(key)
+        result.path = output.write(lambda out: save(result, config, out), [seed])
+        output.clear_checkpoints(key)
         say(_summary(result))
 
 
@@ -116,11 +116,21 @@ def _summary(result: TrainResult) -> str:
         f"{found['steps']} steps in {found['seconds']:.0f} s; {found['trainable']:,} of {found['total']:,} "
         f"parameters trained ({share:.2%})"
     )
+    text += (
+        f"\n{found['tokens_per_second']:,.0f} tokens/s; peak memory {found['peak_memory_mib']:,.0f} MiB; "
+        f"precision {found['training_precision']}"
+    )
+    if found.get("loss_after") is not None:
+        before = "" if found["loss_before"] is None else f"{found['loss_before']:.3g} before, "
+        text += f"\nloss of the same training rows: {before}{found['loss_after']:.3g} after"
+    if found.get("end_token_rows"):
+        text += f"; end token predicted on {found['end_token_share']:.0%} of {found['end_token_rows']}"
     if "n" in found:
         from shared.finetune.evaluation import scores_text
 
         text += f"\n{scores_text(found)}"
-    return f"{text}\nwritten to {result.path}"
+    warnings = "".join(f"\nwarning: {one}" for one in found["warnings"])
+    return f"{text}{warnings}\nwritten to {result.path}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every problem of a configuration at once, and for a good one what it will cost."""
+"""Report all problems of a configuration at once, and for a valid one its cost."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.errors import HardwareError
-from shared.finetune.config import Config, check, read, salvage
-from shared.finetune.schema.problems import Problem, set_of
-from shared.finetune.schema.yaml_source import Source
 from shared.finetune.training.precision import choose_precision
-from shared.finetune.validation import data_checks, model_checks
+from shared.finetune.validation.all_checks import validate
 from shared.finetune.validation.estimate import estimate
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.expected_warnings import expected_warnings
+from shared.finetune.validation.local_inputs import LocalInputs
 from shared.library_notices import hide_library_notices
 from shared.paths import repo_root
+
+__all__ = ["main", "notes", "shipped_configs", "validate"]
 
 
 def shipped_configs() -> list[Path]:
@@ -27,80 +26,17 @@ def shipped_configs() -> list[Path]:
     return sorted(file for file in found if not file.name.startswith("accelerate"))  # those are accelerate's own
 
 
-def validate(file: str | Path, overrides: list[str] | None = None) -> tuple[Config | None, list[Problem]]:
-    """Check one file, against the architecture and the rows too where these are on this machine.
-
-    Args:
-        file: The YAML file.
-        overrides: ``key=value`` texts.
-
-    Returns:
-        The configuration (None when it has problems) and the problems in the file's order.
-    """
-    source = read(file, overrides or [])
-    config, problems = check(source)
-    sound = config or salvage(source)
-    if sound is not None:
-        problems = set_of([*problems, *_deep_problems(AtHand(sound), source, problems)])
-    if not problems:
-        problems = list(_argument_problems(config, source))
-    problems.sort(key=lambda problem: (problem.line, problem.key))
-    return (None if problems else config), problems
-
-
-def _deep_problems(hand: AtHand, source: Source, problems: list[Problem]) -> Iterator[Problem]:
-    """What model, rows and device show, as far as the keys that it depends on are sound."""
-    bad = {problem.key for problem in problems}
-    for keys, find in (*model_checks.CHECKS, *data_checks.CHECKS, (DEVICE_KEYS, _device_problems)):
-        if not any(_touches(key, one) for key in keys for one in bad):
-            found = [problem for problem in find(hand, source) if problem.key not in bad]
-            yield from found
-            bad |= {problem.key for problem in found}
-
-
-def _touches(key: str, other: str) -> bool:
-    """Whether one of two dotted keys lies within the other."""
-    short, long = sorted((key, other), key=len)
-    return long == short or long.startswith((f"{short}.", f"{short}["))
-
-
-DEVICE_KEYS = ("training.bf16", "training.fp16", "training.use_cpu", "model.name_or_path")
-
-
-def _device_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
-    """A number format that this machine's device does not have."""
-    try:
-        choose_precision(hand.config)
-    except HardwareError as error:
-        key = "fp16" if hand.config.training.fp16 else "bf16"
-        yield source.problem(("training", key), error.message.partition(" true")[2].lstrip(", "), error.fix)
-
-
-def _argument_problems(config: Config, source: Source) -> Iterator[Problem]:
-    """What transformers' or TRL's own arguments refuse; asked last, because they stop at the first."""
-    from shared.finetune.train import sft_arguments, task_arguments
-
-    make = sft_arguments if config.task_type == "CAUSAL_LM" else task_arguments
-    try:
-        make(config, config.training.output_dir or "outputs")
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        text = " ".join(str(error).split())
-        named = [key for key in config.training.model_fields_set if key in text]
-        path = ("training", max(named, key=len)) if named else ("training",)
-        yield source.problem(path, f"the Trainer's arguments refuse it: {text}", "change it accordingly", value=None)
-
-
 def main(argv: list[str] | None = None) -> int:
     """``peft-labs validate-config``.
 
     Returns:
-        0 when all files are good, 1 when one has problems, 2 for a wrong call.
+        0 if all files are valid, 1 if one has problems, 2 for a wrong call.
     """
     parser = argparse.ArgumentParser(prog="peft-labs validate-config", description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", help="YAML files; key=value words among them override values")
-    parser.add_argument("--config", action="append", default=[], help="a YAML file (the other verbs' spelling)")
+    parser.add_argument("--config", action="append", default=[], help="a YAML file (as in the other commands)")
     parser.add_argument("--all", action="store_true", help="all configurations of this checkout")
-    parser.add_argument("--schema", action="store_true", help="print every key with its effect and end")
+    parser.add_argument("--schema", action="store_true", help="print every key with its effect, and exit")
     args = parser.parse_args(argv)
     hide_library_notices()
     if args.schema:
@@ -115,13 +51,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.print_usage(sys.stderr)
         print("validate-config: name a file, or --all", file=sys.stderr)
         return 2
-    bad = sum(_check(file, overrides) for file in files)
-    print(f"{len(files)} configuration{'s' if len(files) != 1 else ''}: {len(files) - bad} good, {bad} with problems")
-    return 1 if bad else 0
+    invalid = sum(_check(file, overrides) for file in files)
+    number = f"{len(files)} configuration{'s' if len(files) != 1 else ''}"
+    print(f"{number}: {len(files) - invalid} valid, {invalid} with problems")
+    return 1 if invalid else 0
 
 
 def _check(file: Path, overrides: list[str]) -> bool:
-    """Report one file; True when it has problems."""
+    """Report one file; True if it has problems."""
     shown = file.relative_to(repo_root()) if file.is_relative_to(repo_root()) else file
     config, problems = validate(file, overrides)
     if config is None:
@@ -129,22 +66,21 @@ def _check(file: Path, overrides: list[str]) -> bool:
         for problem in problems:
             print(f"  {problem}")
         return True
-    hand = AtHand(config)
-    found = estimate(config, hand)
+    local = LocalInputs(config)
+    found = estimate(config, local)
     cost = f"\n  {found}" if found else f" (no estimate: {config.model.name_or_path} is not on this machine)"
-    print(f"{shown}: good{cost}")
-    for note in notes(hand):
+    print(f"{shown}: valid{cost}")
+    for note in notes(local):
         print(f"  note: {note}")
+    for warning in expected_warnings(local):
+        print(f"  warning: {warning}")
     return False
 
 
-def notes(hand: AtHand) -> Iterator[str]:
-    """What is no problem, but good to know before a run."""
-    if slow := choose_precision(hand.config).emulated:
-        yield f"training.bf16: {slow}: it is emulated, exact but slow"
-    found = data_checks.long_prompts(hand)
-    if found and found[0]:
-        yield f"sft.max_length: {found[0]} of {found[1]} prompts fill it, so that their response is cut off"
+def notes(local: LocalInputs) -> Iterator[str]:
+    """Remarks that are not problems."""
+    if slow := choose_precision(local.config).emulated:
+        yield f"training.bf16: {slow}: it is emulated, which is slow"
 
 
 if __name__ == "__main__":

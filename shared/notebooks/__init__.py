@@ -1,7 +1,8 @@
-"""Run the lab notebooks headless, store their outputs, and keep them tidy.
+"""Run the lab notebooks headless, store their outputs, and check their form.
 
-``collect`` finds them, ``runner`` executes them in order, ``outputs`` stores what they print, ``hygiene`` says what is
-wrong with one, ``summary`` reads the closing table of a run. Nothing heavy is imported before it is needed.
+``collect`` finds them, ``runner`` executes them in order (``execution`` one, ``resume`` skips what is done),
+``outputs`` stores their outputs, ``hygiene`` checks their form, ``summary`` makes the closing table of a run. Heavy
+libraries are imported only when they are needed.
 """
 
 from shared.notebooks.collect import Notebook, fingerprint, labs_with_notebooks, notebooks_of, shown

@@ -1,4 +1,4 @@
-"""Which labs and notebooks there are, in which order, and what identifies their code."""
+"""Find labs and notebooks in their order, and identify their code."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Notebook:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Its path."""
         return lab_folder(self.lab) / f"{self.stage}.ipynb"
 
     @property
     def name(self) -> str:
-        """How messages call it, for example ``Lab-01-LoRA/02-Train.ipynb``."""
+        """Its name in messages, for example ``Lab-01-LoRA/02-Train.ipynb``."""
         return f"{self.lab}/{self.stage}.ipynb"
 
     def read(self) -> Any:
@@ -45,18 +45,18 @@ def read_notebook(path: Path) -> Any:
     """A notebook file as an nbformat 4 node.
 
     Raises:
-        PeftLabsError: If the file is no notebook.
+        PeftLabsError: If the file is not a notebook.
     """
     import nbformat
 
     try:
         return nbformat.read(path, as_version=4)
-    except Exception as error:  # nbformat raises half a dozen unrelated types here
+    except Exception as error:  # nbformat raises several unrelated types here
         raise PeftLabsError(f"{path.name} is not a readable notebook: {error}", fix="restore it from git") from error
 
 
 def write_notebook(path: Path, notebook: Any) -> None:
-    """Write a notebook atomically: a kill leaves the old file or the new one."""
+    """Write a notebook atomically: a killed process leaves the old file or the new one."""
     import nbformat
 
     partial = path.with_name(f".{path.name}.partial")
@@ -65,12 +65,12 @@ def write_notebook(path: Path, notebook: Any) -> None:
 
 
 def shown(path: Path) -> str:
-    """A path for a reader: relative to the working directory where it lies below it."""
+    """A path for messages: relative to the working directory where it is below it."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def labs_with_notebooks() -> list[str]:
-    """The labs that have at least one notebook, in the order they are taught."""
+    """The labs that have at least one notebook, in their order."""
     return sorted(folder.name for folder in repo_root().glob("Lab-*") if any(folder.glob("*.ipynb")))
 
 
@@ -89,7 +89,7 @@ def notebooks_of(lab: str, stages: Sequence[str] = ()) -> list[Notebook]:
     there = [Notebook(lab, stage) for stage in STAGES if stage in wanted]
     missing = [notebook.name for notebook in there if not notebook.path.is_file()]
     if missing and (stages or len(missing) == len(there)):
-        raise PeftLabsError(f"{', '.join(missing)}: not there", fix="`git status` tells whether they were deleted")
+        raise PeftLabsError(f"{', '.join(missing)}: not there", fix="check with `git status` whether they were deleted")
     return [notebook for notebook in there if notebook.path.is_file()]
 
 
@@ -111,5 +111,5 @@ def code_cells(notebook: Any) -> list[tuple[int, Any]]:
 
 
 def fingerprint(notebook: Any) -> str:
-    """SHA-256 of the code cells' sources: it changes when the code does, and not when the prose does."""
+    """SHA-256 of the code cells' sources: it changes with the code, and not with the text."""
     return hashlib.sha256("\0".join(cell.source for _, cell in code_cells(notebook)).encode()).hexdigest()

@@ -23,16 +23,16 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def refresh_outputs(labs: Sequence[str] = ()) -> None:
-    """Execute notebooks on the tiny profile, exactly as they stand, and store their outputs in place.
+    """Execute notebooks unchanged on the tiny profile and store their outputs in place.
 
-    A lab's notebooks are rewritten together, after all of them ran and no output is faulty.
+    A lab's notebooks are rewritten together, after all of them ran and no output has a problem.
 
     Args:
         labs: Folder names; all labs that have notebooks where empty.
 
     Raises:
         NotebookFailed: If one fails.
-        PeftLabsError: If an output holds an error, a warning, or something of one machine or day.
+        PeftLabsError: If an output holds an error, a warning, or something that depends on the machine or the day.
     """
     for lab in labs or labs_with_notebooks():
         notebooks = notebooks_of(lab)
@@ -42,7 +42,7 @@ def refresh_outputs(labs: Sequence[str] = ()) -> None:
         problems = [problem for notebook, node in stored for problem in _output_problems(notebook, node)]
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise PeftLabsError(f"{lab}: the outputs were not stored, because of\n{listed}", fix="mend the cell")
+            raise PeftLabsError(f"{lab}: the outputs were not stored, because of\n{listed}", fix="correct the cell")
         for notebook, node in stored:
             write_notebook(notebook.path, node)
         print(f"  {lab}: outputs of {len(stored)} notebooks stored", flush=True)
@@ -57,7 +57,7 @@ def with_outputs(source: Any, executed: Any) -> Any:
     """The notebook with the outputs of its executed copy, and nothing in it that changes from run to run.
 
     Args:
-        source: The notebook as it stands.
+        source: The notebook.
         executed: Its copy, executed without injected parameters.
 
     Returns:
@@ -82,7 +82,7 @@ def with_outputs(source: Any, executed: Any) -> Any:
 
 
 def _joined(found: Sequence[Any]) -> list[Any]:
-    """Neighbouring pieces of one stream as one output: where they are cut depends on the machine's speed."""
+    """Join neighbouring parts of one stream: where they are divided depends on the speed of the machine."""
     joined: list[Any] = []
     for output in found:
         last = joined[-1] if joined else None
@@ -94,7 +94,7 @@ def _joined(found: Sequence[Any]) -> list[Any]:
 
 
 def _settled(output: Any, count: int) -> Any:
-    """An output as a front end shows it at the end: of a line that was rewritten (``\\r``) only the last state."""
+    """An output in its final state: of a line that was overwritten (``\\r``) only the last text."""
     if output.output_type == "stream":
         output.text = "\n".join(line.rstrip("\r").split("\r")[-1] for line in output.text.split("\n"))
     if output.output_type == "execute_result":
@@ -103,13 +103,13 @@ def _settled(output: Any, count: int) -> Any:
 
 
 def check_outputs(notebook: Notebook) -> list[Problem]:
-    """Whether the stored outputs belong to the code that stands above them.
+    """Whether the stored outputs belong to the code of their cells.
 
     Args:
         notebook: Which one.
 
     Returns:
-        No problem, or one that says how to renew the outputs.
+        No problem, or one that says how to update the outputs.
     """
     node = notebook.read()
     stored = node.metadata.get("peft_labs", {}).get("fingerprint")

@@ -1,4 +1,4 @@
-"""The closing table of a lab, read from what its notebooks handed over."""
+"""The closing table of a lab, made from the results its notebooks saved."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from shared.runs import RunFolder
 
 WIDTH = 110
 SHARES = ("exact match", "accuracy", "format")  # columns between 0 and 1, shown in per cent
-BASES = {"exact_match": "base, untrained", "accuracy": "frozen base + head"}  # by what a lab's task is judged by
+BASES = {"exact_match": "base, untrained", "accuracy": "frozen base + trained head"}  # by the metric of the lab's task
 
 
 def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
-    """What a run achieved: baselines and scores, trainable share, merge error, and the deployment table.
+    """Results of a run: baselines and scores, trainable share, merge error, and the deployment table.
 
     Args:
         lab: The lab's folder name.
@@ -40,7 +40,7 @@ def summary(lab: str, profile: str = "tiny", run_name: str = "default") -> str:
 
 
 def _score_rows(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row for the majority class, the frozen base and each trained method."""
+    """One row for the majority class, the frozen base and each method."""
     scored = {name: scores for name, scores in metrics.items() if isinstance(scores, Mapping)}
     metric = next((one for one in BASES if any(one in scores for scores in scored.values())), "exact_match")
     column = metric.replace("_", " ")

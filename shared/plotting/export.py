@@ -1,7 +1,7 @@
-"""Carry the figures' alternative texts into HTML made by nbconvert.
+"""Keep the alternative texts of figures in HTML made by nbconvert.
 
 :func:`shared.plotting.show` stores the text in the output's metadata. nbconvert's default template (``lab``) does not
-read it there (its ``classic`` template does), so this preprocessor hands it an ``<img alt=...>`` ready-made::
+read it there (its ``classic`` template does), so this preprocessor makes the ``<img alt=...>`` itself::
 
     jupyter nbconvert --to html --HTMLExporter.preprocessors=shared.plotting.export.AltText 02-Train.ipynb
 

@@ -19,7 +19,7 @@ class LiveLossCallback(TrainerCallback):
     Args:
         title: The figure's title.
         per: What the loss is a mean over, see :func:`shared.plotting.loss_curves`.
-        seconds: At least so long between two drawings [s], so that drawing never costs much of the training.
+        seconds: At least so long between two drawings [s], so that drawing takes little time.
     """
 
     def __init__(self, title: str = "", per: str = "token", seconds: float = 2.0):
@@ -29,24 +29,24 @@ class LiveLossCallback(TrainerCallback):
         self._drawn = 0.0
 
     def on_train_begin(self, args, state, control, **kwargs) -> None:
-        """Start with the history that a resumed training brings along."""
+        """Start with the history of a resumed training run."""
         self.series = {"training": [], "validation": []}
         self._handle, self._drawn = None, time.monotonic()
         for entry in state.log_history:
             self._add(entry, entry.get("step", 0))
 
     def on_log(self, args, state, control, logs=None, **kwargs) -> None:
-        """Take up a logged loss and redraw, if the last drawing is long enough ago."""
+        """Add a logged loss, and redraw if the last drawing is old enough."""
         self._add(logs or {}, state.global_step)
         if time.monotonic() - self._drawn >= self.seconds:
             self._draw(state)
 
     def on_train_end(self, args, state, control, **kwargs) -> None:
-        """Leave the final figure with its alternative text."""
+        """Draw the final figure with its alternative text."""
         self._draw(state)
 
     def alt(self) -> str:
-        """The curve in words, from its own numbers."""
+        """The curve in words, from its values."""
         parts = []
         for name, points in self.series.items():
             if len(points) > 1:

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+from shared import opened_lab
+
 #: Colour of the lab's own method. No other role is blue.
 OWN = "#0072B2"
 
@@ -93,10 +95,7 @@ def own_role(own: str | None = None) -> str | None:
         if role is None:
             raise ValueError(f"own={own!r} names no method; the roles are {', '.join(ROLES)}")
         return role
-    from shared.labs import opened_method
-
-    method = opened_method()
-    return role_of(method) if method else None
+    return role_of(opened_lab.method) if opened_lab.method else None
 
 
 def role_colour(name: str, own: str | None = None) -> str | None:

@@ -1,4 +1,4 @@
-"""Show a figure in a notebook, with a text for those who cannot see it."""
+"""Show a figure in a notebook, with an alternative text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How figures look: colours that colour-blind readers can tell apart, sizes that fit a notebook, labels with units."""
+"""The style of all figures: colours for colour-blind readers, sizes that fit a notebook."""
 
 from __future__ import annotations
 

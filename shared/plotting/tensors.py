@@ -33,7 +33,7 @@ def matrix_heatmap(matrices: Mapping[str, Any], unit: str = "weight", title: str
     with style():
         figure, axes = new_figure(3.0, columns=len(arrays))
         for axis, (name, array) in zip(axes, arrays.items(), strict=True):
-            # PuOr: purple and orange are told apart by all common kinds of colour blindness
+            # PuOr: purple and orange can be distinguished with all common kinds of colour blindness
             image = axis.imshow(array, cmap="PuOr", vmin=-top, vmax=top, aspect="auto", interpolation="nearest")
             axis.set(title=f"{name}\n{array.shape[0]} × {array.shape[1]}", xlabel="input feature")
             axis.grid(False)

@@ -1,10 +1,10 @@
-"""The embedded tiny world: micro-models that were really pretrained, and tasks that they can be tuned for.
+"""The micro-models, which are really pretrained, and the generated tasks to fine-tune them on.
 
     >>> from shared.tiny import load_task, model_path
     >>> load_task("guanaco", "train")[0]["text"]
     >>> AutoModelForCausalLM.from_pretrained(model_path("llama"))
 
-Importing this is cheap: nothing heavy is loaded before it is needed.
+Importing this is cheap: heavy libraries are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shared.tiny.tasks import TASKS, load_task
 
 __all__ = ["MODELS", "TASKS", "load_task", "model_path"]
 
-MODELS = ("bert", "gpt2", "llama", "t5")  # those whose weights are in the package
+MODELS = ("bert", "gpt2", "llama", "t5")  # their weights are part of the package
 
 
 def model_path(name: str = "llama") -> Path:

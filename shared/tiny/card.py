@@ -1,4 +1,4 @@
-"""Model cards of the micro-models: written from the files, so that they can't contradict them."""
+"""Model cards of the micro-models: written from the model's files, so that they agree with them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ HERE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class About:
-    """What a model's card says in words; each module of ``shared.tiny.pretrain`` has one, called ``ABOUT``.
+    """The texts of a model card; each module of ``shared.tiny.pretrain`` has one, called ``ABOUT``.
 
     Attributes:
         kind: For example "A Llama-architecture language model".
         pieces: Its tokenizer, for example "byte-level BPE pieces".
         tag: The Hub's pipeline tag.
-        text: Where its text comes from, and what it has not seen.
-        knows: What it can do and what it can't yet, so that fine-tuning has something to teach.
-        course: Key of the log -> heading, for the table of the course of pretraining.
-        trained: How the kept weights were made: calls, time, machine.
+        text: Source of its training text, and what it has not seen.
+        knows: What it has learnt, and what is left for fine-tuning.
+        course: Key of the log -> heading, for the table of pretraining metrics.
+        trained: How the stored weights were made: commands, time, machine.
     """
 
     kind: str
@@ -43,12 +43,12 @@ library_name: transformers
 pipeline_tag: {about.tag}
 ---
 
-# Tiny world: {name}
+# Micro-model: {name}
 
 {about.kind} of {parameters:,} parameters ({layers} layers of {hidden}, {vocab:,} {about.pieces}), pretrained from
-nothing by `python -m shared.tiny.pretrain {name}` on text that this project generates. It exists so that
-parameter-efficient fine-tuning can be seen working on any CPU, without network. It knows one small world and nothing
-else; use it for teaching only.
+random weights by `python -m shared.tiny.pretrain {name}` on text that this project generates. With it the labs show
+parameter-efficient fine-tuning on any CPU and without network. Its vocabulary and knowledge are limited to the
+generated texts; use it for teaching only.
 
 {about.knows}
 
@@ -60,14 +60,14 @@ else; use it for teaching only.
 | recipe | {phases}; AdamW, warm-up, cosine decay; seed {seed}; all of it in `pretraining.json` |
 | held out | {figures} |
 
-{about.trained} Other machines, thread counts and versions round differently, so a rebuild gives a like model, not an
-equal hash.
+{about.trained} Rounding differs between machines, thread counts and versions, so a rebuilt model is similar but has
+another checksum.
 
-## The course of pretraining
+## Pretraining metrics
 
 {course}
 
-## Gates
+## Reference scores
 
 {reference_scores}
 """

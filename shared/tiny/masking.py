@@ -48,7 +48,7 @@ class MaskedPairs:
 def batches(
     tokenizer, count: int, size: int, seed: int, mix: Mix, masked: float, looked_up: float, lengths: Sequence[int]
 ) -> list[MaskedPairs]:
-    """Make batches of pairs of like length.
+    """Make batches of pairs of similar length.
 
     Args:
         tokenizer: The encoder's tokenizer.

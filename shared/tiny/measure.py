@@ -1,4 +1,4 @@
-"""One measurement on the tiny world: a method (or a baseline) on a task, trained by ``shared.finetune``, scored."""
+"""One reference score: train a method on a generated task with ``shared.finetune``, or take a baseline, and score."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ BASELINES = ("majority", "words", "base", "plain")
 
 
 def cells(task: str) -> list[str]:
-    """What is measured on a task: the baselines that it has, then its methods."""
+    """What is measured on a task: its baselines, then its methods."""
     kind = TASKS[task].task_type
     skipped = {"words"} if kind != "SEQ_CLS" else set()
     if "head" in methods(task):
-        skipped.add("base")  # a model with a new head has nothing to say before the head is trained
+        skipped.add("base")  # a model with a new head cannot answer before the head is trained
     if TASKS[task].plain is None:
         skipped.add("plain")
     return [name for name in (*BASELINES, *methods(task)) if name not in skipped]
@@ -28,7 +28,7 @@ def measure(task: str, name: str, seed: int, **changes: Any) -> dict[str, Any]:
     Args:
         task: Name of the task.
         name: One of ``cells(task)``.
-        seed: Seed of what starts at random and of the order of rows.
+        seed: Seed of the random initial values and of the order of rows.
         changes: What :func:`shared.tiny.recipes.config_for` takes.
 
     Returns:
@@ -55,7 +55,7 @@ def _any_config(task: str, **changes: Any):
 
 
 def _base(task: str, **changes: Any) -> dict[str, float]:
-    """The base as it is."""
+    """The base model without training."""
     from shared.finetune.evaluation import evaluate_rows
     from shared.finetune.models import load_base
 
@@ -64,9 +64,9 @@ def _base(task: str, **changes: Any) -> dict[str, float]:
 
 
 def _plain(task: str, **changes: Any) -> dict[str, float]:
-    """The base as it is, asked in the form of its pretraining: what fine-tuning starts from, without the form."""
+    """The base model without training, asked in the format of its pretraining text."""
     from shared.finetune.evaluation import generate_answers, scored_rows
-    from shared.finetune.metrics.answers import judged
+    from shared.finetune.metrics.answers import correct_answers
     from shared.finetune.models import load_base
 
     config, plain = _any_config(task, **changes), TASKS[task].plain
@@ -74,7 +74,7 @@ def _plain(task: str, **changes: Any) -> dict[str, float]:
     how = {"max_new_tokens": config.evaluation.max_new_tokens, "batch_size": config.evaluation.batch_size}
     replies = generate_answers(*load_base(config), [plain.ask(row) for row in rows], stop=plain.stop, **how)
     pairs = [plain.read(row, one.text) for row, one in zip(rows, replies, strict=True)]
-    marks = judged(config.evaluation.metric, [answer for answer, _ in pairs], [right for _, right in pairs])
+    marks = correct_answers(config.evaluation.metric, [answer for answer, _ in pairs], [right for _, right in pairs])
     return {TASKS[task].metric: sum(marks) / len(marks)}
 
 
@@ -94,7 +94,7 @@ def _majority(task: str, **changes: Any) -> dict[str, float]:
 
 
 def _words(task: str, **changes: Any) -> dict[str, float]:
-    """A bag of words under a logistic regression: what can be known without order."""
+    """Logistic regression on a bag of words: what can be predicted without word order."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

@@ -11,8 +11,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.tiny.events import MONTHS
-from shared.tiny.world import DAYS, NUMBERS, PEOPLE, SPLITS, TOWNS
+from shared.tiny.event_kinds import MONTHS
+from shared.tiny.word_pools import DAYS, NUMBERS, PEOPLE, TOWNS
+from shared.tiny.world import SPLITS
 
 _ONSETS = "B D F G H K L M N P R S T V W".split()
 _MIDDLES = "al ar el en er il in ol on or ul un".split()
@@ -23,7 +24,7 @@ FAMILY = [
     for middle in _MIDDLES
     if zlib.crc32((middle + onset).encode()) % 2
 ]
-# Families that only the held-out splits meet, so that their names have to be told by context and by their pieces.
+# Families that only the held-out splits meet, so that their names have to be recognised by context and by their pieces.
 NEW_FAMILY = [name for name in FAMILY if zlib.crc32(name.encode()) % 4 == 0]
 OLD_FAMILY = [name for name in FAMILY if name not in NEW_FAMILY]
 COUNTRIES = "Italy France Spain Norway Japan Egypt Peru India Cuba Greece Poland Kenya".split()
@@ -164,7 +165,7 @@ SEQUELS = {
 
 
 def sequel(drawn: Line, rng: random.Random) -> tuple[str, str, tuple[int, int]]:
-    """A sentence that goes on about one of a line's names.
+    """A further sentence about one of the names of a line.
 
     Returns:
         Sort of the name, the sentence, and where the name stands in it [characters].

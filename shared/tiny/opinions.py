@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from shared.tiny.world import PEOPLE
+from shared.tiny.word_pools import PEOPLE
 
 GOOD = (
     "clever funny gripping lovely brave warm moving bright witty tender charming elegant honest lively original "
@@ -243,7 +243,7 @@ DISLIKED = (
 
 
 def reaction(rng: random.Random, good: bool, person: str = "") -> str:
-    """What somebody does after such a film: a sentence that follows from the opinion, with none of its words."""
+    """What a person does after such a film: a sentence that follows from the opinion, with none of its words."""
     return rng.choice(LIKED if good else DISLIKED).format(p=person or rng.choice(PEOPLE))
 
 

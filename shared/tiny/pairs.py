@@ -12,13 +12,16 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.tiny.events import EVENT_KINDS, Event, contradict, event_of, fill, swap_people
+from shared.tiny.event_kinds import EVENT_KINDS
+from shared.tiny.events import Event, contradict, event_of, fill, swap_people
+from shared.tiny.fact_kinds import KINDS
 from shared.tiny.news import SEQUELS, lines, sequel
 from shared.tiny.opinions import comment, opinion, reaction
 from shared.tiny.stories import LINES
-from shared.tiny.world import KINDS, PEOPLE, Fact, World
+from shared.tiny.word_pools import PEOPLE
+from shared.tiny.world import Fact, World
 
-Span = tuple[int, int, bool]  # first character, character behind the last, whether it contradicts the other text
+Span = tuple[int, int, bool]  # first character, character after the last, whether it contradicts the other text
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Mix:
     news: float = 0.10
     changed: float = 0.6  # share of pairs with a contradiction in them
     unrelated: float = 0.15
-    echo: float = 0.1  # share of events that are told in the same words the second time
+    echo: float = 0.1  # share of events that are reported in the same words the second time
     plain: float = 0.3  # share of opinions without negation and contrast
 
 
@@ -115,7 +118,7 @@ class _Maker:
         return text, found
 
     def events(self) -> Pair:
-        """An event told twice, in other words the second time."""
+        """An event reported twice, in other words the second time."""
         rng, event = self.rng, event_of("pretraining", self.rng)
         other = self._other(event) if self._changed() else event
         one, two = rng.sample(EVENT_KINDS[event.kind].tellings, 2)
@@ -159,7 +162,7 @@ class _Maker:
         )  # fmt: skip
 
     def facts(self) -> Pair:
-        """Facts on two to four people, and some of them told again, asked about or put as question and answer."""
+        """Facts about two to four people, some of them repeated in other words, asked about, or answered."""
         rng = self.rng
         story = self.world.story([rng.choice(list(KINDS))], rng.randint(2, 4)) if rng.random() < 0.6 else (
             self.world.story())  # fmt: skip
@@ -204,7 +207,7 @@ class _Maker:
         return fill(pattern, said.words())
 
     def opinions(self) -> Pair:
-        """An opinion on a film, and what follows from it or what somebody else says of it."""
+        """An opinion on a film, and what follows from it or what another person says about it."""
         rng = self.rng
         level = "plain" if rng.random() < self.mix.plain else rng.choice(("easy", "normal", "normal"))
         one, right = opinion(rng, "pretraining", level), rng.random() >= self.mix.changed / 2
@@ -229,5 +232,5 @@ class _Maker:
 
 
 def _around(text: str, start: int, end: int, false: bool) -> list[Span]:
-    """The stretches of a sentence before and behind a name."""
+    """The parts of a sentence before and after a name."""
     return [(a, b, false) for a, b in ((0, start), (end + 1, len(text) - 1)) if b - a > 1]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.tiny.stories import MARK
-from shared.tiny.world import FOODS, PEOPLE
+from shared.tiny.word_pools import FOODS, PEOPLE
 
 NAMES = (
     "pick fetch find take show tell read note mark fold turn lift pull join trim scan count weigh judge check measure "
@@ -245,7 +245,7 @@ def asserts_for(job: Job, name: str, rng: random.Random, count: int = 4) -> str:
     return "\n".join(lines)
 
 
-# -- pretraining: files with functions, described in comments and told of in prose ------------------------------------
+# -- pretraining: files with functions, described in comments and in prose ------------------------------------
 
 TOLD = ("{f} gives {w}.", "With {f} we get {w}.", "{f} is for {w}.", "Here {f} works out {w}.")
 NOTES = (

@@ -1,8 +1,8 @@
-"""Measure what the micro-models can do: ``python -m shared.tiny.reference_scores`` (``--quick`` for one seed).
+"""Reference scores of the micro-models: ``python -m shared.tiny.reference_scores`` (``--quick`` for one seed).
 
 For each task the baselines (majority answer, bag of words, frozen base), every method of its model's recipe and full
 fine-tuning, all trained by ``shared.finetune`` as the labs do and scored on held-out rows. Two at a time, each on one
-thread, which on two cores is faster than one after the other on two.
+thread, which is faster on two cores than one after the other on two threads.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shared.tiny.reference_scores_report import figure, table
 
 HERE = Path(__file__).resolve().parent
 SEEDS = (0, 1, 2)
-GATED = tuple(name for name, task in TASKS.items() if task.model in MODELS)
+MEASURED = tuple(name for name, task in TASKS.items() if task.model in MODELS)
 QUICK_EVERYTHING = ("conll2003",)  # where --quick measures each method, since its runs are short; elsewhere these:
 QUICK = (*BASELINES, "head", "lora", "lora-r16", "full")
 QUICK_ROWS = 80
@@ -88,7 +88,7 @@ def _measure(cell: tuple[str, str, int], changes: dict) -> dict:
 
 
 def mark(cell: tuple[str, str, int], weights: dict[str, str], changes: dict) -> str:
-    """What a result depends on: the weights and the whole configuration."""
+    """Checksum of what a result depends on: the weights and the whole configuration."""
     task, name, seed = cell
     config = config_for(task, name if name in methods(task) else "full", **changes).model_dump(mode="json")
     text = json.dumps([task, name, seed, weights[TASKS[task].model], config], sort_keys=True)
@@ -121,7 +121,7 @@ def hashes() -> dict[str, str]:
 
 def _scored() -> dict[str, int]:
     """Model -> test rows that its tasks are scored on."""
-    return {TASKS[task].model: budget(task).scored for task in GATED}
+    return {TASKS[task].model: budget(task).scored for task in MEASURED}
 
 
 def load() -> dict:
@@ -131,9 +131,9 @@ def load() -> dict:
 
 
 def report(results: list[dict], seeds: Sequence[int]) -> dict:
-    """Everything that is written to reference_scores.json: the new results, and earlier ones of the same weights.
+    """The content of reference_scores.json: the new results, and earlier ones of the same weights.
 
-    So a task can be measured alone; what was measured on other weights is dropped.
+    So a task can be measured alone; results of other weights are removed.
     """
     weights, before = hashes(), load()
     measured = {(r["task"], r["method"]) for r in results}
@@ -141,11 +141,11 @@ def report(results: list[dict], seeds: Sequence[int]) -> dict:
         r
         for r in before["results"]
         if (r["task"], r["method"]) not in measured
-        and r["task"] in GATED
+        and r["task"] in MEASURED
         and r["method"] in cells(r["task"])
         and before["sha256"].get(TASKS[r["task"]].model) == weights[TASKS[r["task"]].model]
     ]
-    order = {(task, name): at for at, (task, name, _) in enumerate(plan(GATED, None, (0,)))}
+    order = {(task, name): at for at, (task, name, _) in enumerate(plan(MEASURED, None, (0,)))}
     return {
         "sha256": weights,
         "data": "load_task(task, split, seed=0, difficulty='normal'); the first test rows: "
@@ -158,7 +158,7 @@ def report(results: list[dict], seeds: Sequence[int]) -> dict:
 
 
 def _machine(results: list[dict]) -> str:
-    """Where the results come from: scores hardly depend on it, seconds do."""
+    """The machine of the results: the seconds depend on it, the scores hardly do."""
     cores = sorted({one["cores"] for one in results})
     return f"CPU, {' or '.join(map(str, cores))} cores, one thread for each run"
 
@@ -168,17 +168,18 @@ def write(found: dict) -> None:
     (HERE / "reference_scores.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf8")
     lines = [f"| `{name}` | `{value}` |" for name, value in found["sha256"].items()]
     text = (
-        "# Gates of the tiny world\n\n"
-        f"What the micro-models reach on each task: data `{found['data']}`, seeds {found['seeds']}, command "
+        "# Reference scores of the micro-models\n\n"
+        f"The score of each method on each task: data `{found['data']}`, seeds {found['seeds']}, command "
         f"`{found['command']}`, machine: {found['machine']}. Mean ± standard deviation over the seeds, in per cent; "
-        "*trained* counts the head too; seconds are those of training, beside whatever else ran. *majority*: always "
-        "the most frequent answer; *words*: a bag of words under a logistic regression; *base*: the base as it is; "
-        "*plain*: the base asked in the form of its pretraining, where it does not know the task's (of guanaco's and "
-        "alpaca's answers only what is found in the story counts then, not the label behind it; a chat with feedback "
-        "is reduced to its first request); *head*: the frozen base with a trained head.\n\n"
+        "*trainable* is the number of trainable parameters, the head included; seconds are those of training, measured "
+        "while other processes were running. *majority*: always the most frequent answer; *words*: logistic regression "
+        "on a bag of words; *base*: the base model without training; *plain*: the base model asked in the format of "
+        "its pretraining text, where it does not know the format of the task (of guanaco's and alpaca's answers only "
+        "the part from the story is scored then, not the label after it; a chat with feedback is reduced to its first "
+        "request); *head*: the frozen base with a trained head.\n\n"
         f"{table(found['results'])}\n\n"
-        "![Score of each method on each task, one panel a task, with a mark for each seed: the numbers are in the "
-        "table](reference_scores.png)\n\n"
+        "![Score of each method on each task, one panel for each task, with a mark for each seed: the values are in "
+        "the table](reference_scores.png)\n\n"
         "| model | SHA-256 of its weights |\n|---|---|\n" + "\n".join(lines) + "\n"
     )
     (HERE / "REFERENCE_SCORES.md").write_text(text, encoding="utf8")
@@ -193,9 +194,9 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m shared.tiny.reference_scores", description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one seed, fewer methods and rows; nothing is written")
-    parser.add_argument("--tasks", nargs="+", choices=GATED, default=GATED)
+    parser.add_argument("--tasks", nargs="+", choices=MEASURED, default=MEASURED)
     parser.add_argument("--methods", nargs="+", help="only these")
-    parser.add_argument("--go-on", action="store_true", help="take what an interrupted run has measured already")
+    parser.add_argument("--go-on", action="store_true", help="keep what an interrupted run has measured")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     args = parser.parse_args()
     todo = plan(args.tasks, args.methods, SEEDS[:1] if args.quick else SEEDS)

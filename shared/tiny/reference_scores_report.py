@@ -8,8 +8,6 @@ from typing import Any
 
 from shared.tiny.tasks import TASKS
 
-UNTRAINED = ("majority", "words", "base", "plain", "head")  # what no adaptation of the base takes part in
-
 
 def mean(results: Sequence[dict], task: str, method: str) -> float:
     """Mean score of a method on a task over its seeds, a share."""
@@ -18,7 +16,7 @@ def mean(results: Sequence[dict], task: str, method: str) -> float:
 
 def table(results: Sequence[dict]) -> str:
     """Markdown table of the results, mean ± standard deviation over the seeds."""
-    lines = ["| task | metric | method | trained | score % | seconds |", "|---|---|---|---|---|---|"]
+    lines = ["| task | metric | method | trainable | score [%] | seconds |", "|---|---|---|---|---|---|"]
     for task, method in dict.fromkeys((r["task"], r["method"]) for r in results):
         runs = [r for r in results if (r["task"], r["method"]) == (task, method)]
         score = _spread([100 * r["score"] for r in runs])
@@ -34,7 +32,7 @@ def _spread(values: list[float]) -> str:
 
 
 def figure(results: Sequence[dict]) -> Any:
-    """One panel a task: a bar for each method's mean, a mark for each seed, a line where full fine-tuning ends."""
+    """One panel for each task: a bar for the mean of each method, a mark for each seed, a line at full fine-tuning."""
     from matplotlib.figure import Figure
 
     tasks = list(dict.fromkeys(r["task"] for r in results))
@@ -44,21 +42,36 @@ def figure(results: Sequence[dict]) -> Any:
     panels = fig.subplots(lines, columns, squeeze=False).flat
     for panel, task in zip(panels, tasks, strict=False):
         _panel(panel, task, [r for r in results if r["task"] == task])
+    fig.legend(*fig.axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=2, frameon=False)
     for panel in fig.axes[len(tasks) :]:
         panel.set_visible(False)
     return fig
 
 
+def _colour(method: str) -> str:
+    """The colour of a method in all figures; baselines without a role are grey like the base."""
+    from shared.plotting.roles import ROLES, role_of
+
+    role = role_of(method.partition("-r")[0])  # "lora-r16": LoRA of rank 16
+    return ROLES[role or "base"]
+
+
 def _panel(axes: Any, task: str, results: Sequence[dict]) -> None:
     methods = list(dict.fromkeys(r["method"] for r in results))[::-1]
     means = [100 * mean(results, task, method) for method in methods]
-    colours = ["#999999" if m in UNTRAINED else "#D55E00" if m == "full" else "#0072B2" for m in methods]
+    colours = [_colour(method) for method in methods]
     axes.barh(range(len(methods)), means, 0.7, color=colours)
     for at, method in enumerate(methods):
         scores = [100 * r["score"] for r in results if r["method"] == method]
-        axes.plot(scores, [at] * len(scores), "k|", markersize=7)
+        axes.plot(scores, [at] * len(scores), "k|", markersize=7, label=None if at else "one seed")
     if "full" in methods:
-        axes.axvline(100 * mean(results, task, "full"), color="#D55E00", linewidth=0.8, linestyle=":")
+        axes.axvline(
+            100 * mean(results, task, "full"),
+            color=_colour("full"),
+            linewidth=0.8,
+            linestyle=":",
+            label="mean of full fine-tuning",
+        )
     axes.set_yticks(range(len(methods)), methods, fontsize=8)
     axes.set_xlim(0, 100)
     axes.set_title(task, fontsize=10)

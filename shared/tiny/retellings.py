@@ -1,4 +1,4 @@
-"""Text for the T5 micro-model: bills, and after each somebody tells some of it again in other words.
+"""Text for the T5 micro-model: bills, each followed by a retelling of part of it in other words.
 
 A document is a pair (beginning, continuation). As in ``stories``, ``MARK`` stands before each word that a reader can
 know from the beginning, so that copying with selection can be watched.
@@ -10,16 +10,11 @@ import random
 import re
 from collections.abc import Iterator
 
-from shared.tiny.bills import (
-    COUNTED,
-    KINDS,
-    Bill,
-    Bills,
-    Clause,
-    bill_text,
-)  # fmt: skip
+from shared.tiny.bills import Bill, Bills, Clause, bill_text
+from shared.tiny.clause_kinds import COUNTED, KINDS
 from shared.tiny.stories import MARK, document, repeat, start
-from shared.tiny.world import PEOPLE, World
+from shared.tiny.word_pools import PEOPLE
+from shared.tiny.world import World
 
 SLOT = re.compile(r"{(\w+)}")
 SIGNS = (
@@ -143,7 +138,7 @@ PAIRS = ("{a} {b}.", "{a}, {b}.", "{a}: {b}.", "{a} and {b}.", "{a} of {b}.", "{
 
 
 def echo(bills: Bills) -> tuple[str, str]:
-    """Words of all sorts in a row, said again. The sort of a word tells nothing here: only copying helps."""
+    """A row of words of all kinds, repeated. The kind of a word gives no information here: only copying helps."""
     words = bills.rng.sample(ONES, bills.rng.randint(5, 16))
     return " ".join(words) + ".", " ".join([words[0], *(MARK + word for word in words[1:])]) + "."
 
@@ -163,7 +158,7 @@ def pairs(bills: Bills) -> tuple[str, str]:
 
 
 def register(world: World) -> tuple[str, str]:
-    """A story, register or game of the tiny world's people, parted at a sentence in its middle."""
+    """A story, register or game about generated people, divided at a sentence in its middle."""
     text = repeat(world) if world.rng.random() < 0.2 else document(world, dense=0.6)
     ends = [m.end() for m in re.finditer(r"[.?:] ", text)]
     middle = [end for end in ends if 0.3 < end / len(text) < 0.7] or ends[len(ends) // 2 :][:1] or [len(text) // 2]
@@ -186,7 +181,7 @@ def documents(seed: int, shares: dict[str, float] | None = None) -> Iterator[tup
 
     Args:
         seed: Seed of the text.
-        shares: Share of "bills", "index", "pairs", "echo" and "stories" (of the tiny world's people); ``BILLS`` by
+        shares: Share of "bills", "index", "pairs", "echo" and "stories" (about generated people); ``BILLS`` by
             default.
     """
     rng = random.Random(seed)

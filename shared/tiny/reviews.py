@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from shared.tiny.opinions import DISLIKED, LIKED, Critic, opinion
 from shared.tiny.stories import MARK
-from shared.tiny.world import DAYS, JOBS, PEOPLE, RIDES, THINGS, TOWNS, Deck
+from shared.tiny.word_pools import DAYS, JOBS, PEOPLE, RIDES, THINGS, TOWNS
+from shared.tiny.world import Deck
 
 VISITS = (
     "I saw {f} in {t}.", "On {d} I went to see {f}.", "{p} took me to see {f} on {d}.", "I saw {f} with {p}.",
@@ -44,7 +45,7 @@ SHAPES = {
     "normal": ((1, 2), 0.45, 0.35, 0.4, 0.6),
     "hard": ((1, 1), 0.7, 0.6, 0.8, 0.7),
 }
-AGAINST = 0.55  # share of other views and other films that are judged the other way than the verdict
+AGAINST = 0.55  # share of other views and other films whose judgement is opposite to the verdict
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Print a sample: ``python -m shared.tiny.show mrpc`` (a task), ``python -m shared.tiny.show bert`` (its text)."""
+"""Print samples: ``python -m shared.tiny.show mrpc`` (a task) or ``bert`` (the pretraining text of a model)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sample(name: str, count: int = 5, difficulty: str = "normal") -> str:
     task = TASKS[name]
     head = [
         f"{task.name}: {task.description}",
-        f"stands for {task.stands_for}; model tiny:{task.model}; {task.task_type}, {task.metric}",
+        f"represents {task.stands_for}; model tiny:{task.model}; {task.task_type}, {task.metric}",
         f"rows {task.sizes}; difficulty {difficulty} of {', '.join(task.difficulties)}",
         task.licence,
     ]

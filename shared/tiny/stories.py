@@ -1,4 +1,4 @@
-"""Grammar of the tiny world: facts told, told again, asked about, denied and compared.
+"""Grammar of the generated stories: facts stated, repeated in other words, asked about, denied and compared.
 
 Sentences come *marked*: ``MARK`` stands before each word that a reader can know from what was said before. Marks are
 stripped before training (`unmark`); they exist so that the loss of exactly these words can be watched, because the
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import random
 
-from shared.tiny.world import KINDS, PEOPLE, Fact, World
+from shared.tiny.fact_kinds import KINDS
+from shared.tiny.word_pools import PEOPLE
+from shared.tiny.world import Fact, World
 
 MARK = "\x01"
 LEADS = ("", "", "", "As you know, ", "So ", "And ", "Yes, ", "Remember: ")
@@ -77,7 +79,7 @@ def fill(pattern: str, **words: str) -> str:
 
 
 def start(sentence: str) -> str:
-    """Give the sentence a capital first letter, behind a mark too."""
+    """Give the sentence a capital first letter, also after a mark."""
     at = 1 if sentence.startswith(MARK) else 0
     return sentence[:at] + sentence[at : at + 1].upper() + sentence[at + 1 :]
 
@@ -141,7 +143,7 @@ def compare(story: list[Fact], world: World) -> str:
 
 
 def gather(story: list[Fact], world: World) -> str:
-    """List the subjects or the values of a story in the order in which they were told."""
+    """List the subjects or the values of a story in the order in which they were stated."""
     kind = KINDS[world.rng.choice([f.kind for f in story])]
     told = [f for f in story if f.kind == kind.name]
     by_subject = world.rng.random() < 0.5

@@ -1,8 +1,8 @@
-"""Little word problems of the tiny world: people who get, lose, buy and compare things.
+"""Generated word problems: people who get, lose, buy and compare things.
 
-A problem is a chain of steps. Each step is told in a sentence, and worked in another; all results are natural numbers
-up to ``TOP``, in the tasks up to ``TOPS``. The numbers, the order of the operations and the thing decide by a checksum
-which split a problem belongs to, whoever's name it is told with.
+A problem is a chain of steps. Each step is stated in one sentence and calculated in another; all results are natural
+numbers up to ``TOP``, in the tasks up to ``TOPS``. The numbers, the order of the operations and the thing decide by a
+checksum which split a problem belongs to, whatever the names in it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shared.tiny.stories import MARK
-from shared.tiny.world import PEOPLE, Deck
+from shared.tiny.word_pools import PEOPLE
+from shared.tiny.world import Deck
 
 TOP = 60
 GOODS = "pears plums lemons eggs cakes books cups pens boxes hats coats rings bells bottles candles bowls".split()
@@ -21,7 +21,7 @@ SPLITS = ("test", "validation", "train", "train", "train", *["pretraining"] * 5)
 TOPS = {"easy": 12, "normal": 20, "hard": 40}
 STEPS = {"easy": (1,), "normal": (1, 2, 2, 3), "hard": (3, 4)}
 
-# How the first number comes in, by the kind of the chain: told, worked (if there is anything to work).
+# How the first number comes in, by the kind of the chain: statement, calculation (if there is one).
 STARTS = {
     "has": (("{p} has {a} {t}.", "There are {a} {t} with {p}.", "{p} owns {a} {t}."), ""),
     "bags": (
@@ -35,7 +35,7 @@ STARTS = {
         "The {t} cost {sum} coins.",
     ),
 }  # fmt: skip
-# Later steps: kind -> sign, ways to tell it, how it is worked.
+# Later steps: kind -> sign, statements, calculation.
 MOVES = {
     "gets": ("+", ("{q} gives {p} {b} more.", "{p} gets {b} more from {q}.", "Then {p} finds {b} more."),
              "With the new ones {p} has {sum} {t}."),
@@ -154,7 +154,7 @@ def told(problem: Problem, rng: random.Random, hide: int | None = None) -> list[
 
     Args:
         problem: The problem.
-        rng: Source of chance.
+        rng: Random generator.
         hide: Number of the move whose number is called x; -1 for the first number.
 
     Returns:
@@ -211,95 +211,14 @@ def backwards(problem: Problem, hide: int) -> tuple[list[tuple[int, str, int, in
 
 
 def hidden(problem: Problem, rng: random.Random) -> int | None:
-    """Choose the number to be called x, if the problem has one that can be worked out."""
+    """Choose the number to be called x, if the problem has one that can be calculated."""
     choices = [-1] if problem.start == "has" else []
     choices += [len(problem.moves) - 1] if problem.moves else []
     return rng.choice(choices) if choices else None
 
 
-# -- pretraining: the same numbers, told and reckoned in other words ---------------------------------------------------
-
-WORD = {"+": "and", "-": "less", "*": "times"}
-VERB = {"+": "are", "-": "leave", "*": "make"}
-ASKERS = (
-    "{o} asked how many there are now.", "{o} wants to know what that makes.", "{o} counts.", "What is that in all?",
-    "How many is that? {o} knows.", "{o} does the sum.",
-)  # fmt: skip
-
-
-def reckoned(step: tuple[int, str, int, int]) -> str:
-    """A calculation in words, its result marked."""
-    left, sign, right, result = step
-    return f"{left} {WORD[sign]} {right} {VERB[sign]} {MARK}{result}"
-
-
-def table(rng: random.Random, top: int) -> str:
-    """A table of calculations: one after the other, in signs or in words."""
-    lines, signs, number = [], rng.random() < 0.5, rng.randint(1, 20)
-    for _ in range(rng.randint(4, 10)):
-        sign = rng.choice("++--*")
-        if sign == "*":
-            left, right = rng.randint(2, max(4, min(12, top // 4))), rng.randint(2, 5)
-            left, right = (left, right) if rng.random() < 0.5 else (right, left)
-            result = left * right
-        else:
-            low = rng.choice((number, rng.randint(1, top // 2)))
-            high = rng.randint(low, top)
-            left, right, result = (low, high - low, high) if sign == "+" else (high, low, high - low)
-            left, right = (right, left) if sign == "+" and rng.random() < 0.5 else (left, right)
-        step = (left, sign, right, result)
-        lines.append(f"{left} {sign} {right} = {MARK}{result}" if signs else reckoned(step))
-    return rng.choice((", ", ". ", "; ", "\n")).join(lines) + "."
-
-
-def account(counter: Counter) -> str:
-    """A problem of the pretraining split told with its sums, forwards or backwards."""
-    rng, problem = counter.rng, counter.problem()
-    other, luck = counter.people.draw([problem.person, *problem.others]), rng.random()
-    ask = rng.choice(ASKERS).format(o=other)
-    if luck < 0.3:
-        return " ".join([*_running(problem, rng), *_again(problem, other, rng)])
-    hide = hidden(problem, rng) if luck > 0.7 else None
-    if hide is None:
-        reckoning = ", ".join(reckoned(step) for step in problem.steps())
-        return f"{' '.join(told(problem, rng))} {ask} {reckoning[0].upper() + reckoning[1:]}. {MARK}{problem.answer}."
-    steps, x = backwards(problem, hide)
-    known = rng.choice(("In the end it is {n}.", "It comes to {n}.", "Now it is {n}.")).format(n=problem.answer)
-    reckoning = ", ".join(reckoned(step) for step in steps)
-    return f"{' '.join(told(problem, rng, hide))} {known} {other} looks for x. {reckoning}. So x is {MARK}{x}."
-
-
-def _running(problem: Problem, rng: random.Random) -> list[str]:
-    """The story with the result after each step."""
-    sentences, results = told(problem, rng), [step[3] for step in problem.steps()]
-    first = [] if len(problem.first) == 2 else [sentences[0]]
-    rest = sentences[len(first) :]
-    says = rng.choice((" That makes {}.", " So it is {} now.", " Now {}."))
-    return first + [text + says.format(MARK + str(n)) for text, n in zip(rest, results, strict=True)]
-
-
-def _again(problem: Problem, other: str, rng: random.Random) -> list[str]:
-    if rng.random() < 0.5:
-        return []
-    reckoning = ", ".join(reckoned(step) for step in problem.steps())
-    return [f"{other} counted: {reckoning}."]
-
-
-def reckoning(rng: random.Random, tables: float = 0.4, top: int = TOP) -> Iterator[str]:
-    """Endless marked documents for pretraining: accounts and number tables.
-
-    Args:
-        rng: Source of chance.
-        tables: Share of tables.
-        top: Largest result (products in tables may go beyond).
-    """
-    counter = Counter(rng, "pretraining", "normal", top)
-    while True:
-        yield table(rng, top) if rng.random() < tables else account(counter)
-
-
 def problems(split: str, seed: int, level: str) -> Iterator[tuple[Problem, random.Random]]:
-    """Endless problems of one split, each with the source of chance to tell it with."""
+    """Endless problems of one split, each with the random generator for its wording."""
     rng = random.Random(f"sums {split} {seed} {level}")
     counter = Counter(rng, split, level)
     while True:

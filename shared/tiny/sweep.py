@@ -1,6 +1,6 @@
 """Try learning rates of one method on one task: ``python -m shared.tiny.sweep mrpc lora --rates 2e-3 5e-3 1e-2``.
 
-Scored on the validation split, so that the test split decides nothing.
+Scored on the validation split, so that no setting is chosen on test rows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main() -> None:
                 found = measure(args.task, args.method, seed, rate=rate, peft=peft, model=args.model,
                                 split="validation", steps=args.steps)  # fmt: skip
             what = " ".join([args.task, args.method, *args.set])
-            print(f"{what} rate {rate:g} seed {seed}: {found['score']:.1%} in {found['seconds']} s", flush=True)
+            print(
+                f"{what} learning rate {rate:g} seed {seed}: {found['score']:.1%} in {found['seconds']} s", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The shipped configurations and examples: twins are faithful, and every verb and every script runs on them."""
+"""The shipped configurations and examples: small versions differ in size only; every verb and script runs on them."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def flat(values: dict, prefix: str = "") -> dict:
     return found
 
 
-def twin(name: str) -> Path:
+def small_version(name: str) -> Path:
     return CONFIGS / "tiny" / f"{name}.yaml"
 
 
-def test_each_configuration_has_a_twin_and_all_are_validated():
+def test_each_configuration_has_a_small_version_and_all_are_validated():
     assert {path.stem for path in (CONFIGS / "tiny").glob("*.yaml")} == set(NAMES)
-    assert {CONFIGS / f"{name}.yaml" for name in NAMES} | set(map(twin, NAMES)) <= set(shipped_configs())
+    assert {CONFIGS / f"{name}.yaml" for name in NAMES} | set(map(small_version, NAMES)) <= set(shipped_configs())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_twin_differs_in_model_data_and_size_only(name):
-    full, tiny = (flat(load_config(path).given()) for path in (CONFIGS / f"{name}.yaml", twin(name)))
+def test_a_small_version_differs_in_model_data_and_size_only(name):
+    full, tiny = (flat(load_config(path).given()) for path in (CONFIGS / f"{name}.yaml", small_version(name)))
     unlike = {key for key in full.keys() | tiny.keys() if full.get(key) != tiny.get(key)}
     assert unlike <= MODEL | DATA | SIZE | MORE.get(name, set())
     assert {"model.name_or_path", "dataset.name"} <= unlike
@@ -84,10 +84,10 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_twin_trains_evaluates_answers_and_merges(name, tmp_path, capsys):
+def test_a_small_version_trains_evaluates_answers_and_merges(name, tmp_path, capsys):
     out = tmp_path / "out"
     words = [*SHORT, f"training.output_dir={out}"]
-    base = ["--config", str(twin(name))]
+    base = ["--config", str(small_version(name))]
     assert train.main([*base, *words]) == 0, capsys.readouterr().err
     trained = json.loads((out / "metrics.json").read_text())
     assert trained["steps"] == 3 and trained["n"] == 4 and 0 < trained["trainable"] < trained["total"]
@@ -121,21 +121,21 @@ def test_a_twin_trains_evaluates_answers_and_merges(name, tmp_path, capsys):
 def test_what_has_no_merge_is_refused_with_the_reason(tmp_path, capsys):
     out = tmp_path / "out"
     words = [*SHORT, f"training.output_dir={out}"]
-    config = load_config(twin("glue_mrpc"), words).changed(peft={"method": "p-tuning-v2"})
+    config = load_config(small_version("glue_mrpc"), words).changed(peft={"method": "p-tuning-v2"})
     file = tmp_path / "config.yaml"
     file.write_text(config.to_yaml())
     assert train.main(["--config", str(file), "--no_score"]) == 0
     paths = ["--adapter_path", str(out), "--output_path", str(tmp_path / "merged")]
     assert merge_adapter.main(["--config", str(file), *paths]) == 1
     said = capsys.readouterr().err
-    assert "key/value cache, not a change of a weight" in said and not (tmp_path / "merged").exists()
+    assert "key/value cache and changes no weight" in said and not (tmp_path / "merged").exists()
 
 
 # -- the examples -----------------------------------------------------------------------------------------------------
 
 
 def example(name: str, *words: str, **more: str) -> subprocess.CompletedProcess:
-    """Run an example as a user does, on its offline twin."""
+    """Run an example as a user does, on its small offline version."""
     command = [sys.executable] if name.endswith(".py") else ["bash"]
     own = {"TINY": "1", "PEFT_LABS_PYTHON": sys.executable, "PYTHONPATH": str(repo_root()), "HF_HUB_OFFLINE": "1"}
     return subprocess.run([*command, str(EXAMPLES / name), *words], cwd=repo_root(), env={**os.environ, **own, **more},
@@ -153,7 +153,7 @@ def test_quick_start_trains_answers_and_merges(tmp_path):
 def test_train_glue_validates_trains_and_merges(tmp_path):
     done = example("train_glue.sh", *SHORT, f"training.output_dir={tmp_path / 'out'}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 good" in done.stdout and "accuracy" in done.stdout and "verified" in done.stdout
+    assert "1 valid" in done.stdout and "accuracy" in done.stdout and "verified" in done.stdout
     assert (tmp_path / "out-merged" / "model.safetensors").is_file()
 
 
@@ -167,7 +167,7 @@ def test_train_metamath_trains_scores_and_answers_with_run_inference(tmp_path):
     file = tmp_path / "in.txt"
     file.write_text("Ida has 3 pens.\nZoe has 4 pens and loses 2.\n")
     answers = ["--input_file", str(file), "--output_file", str(tmp_path / "answers.json")]
-    done = example("run_inference.sh", str(twin("metamath_qa")), *answers, out, SHORT[3])
+    done = example("run_inference.sh", str(small_version("metamath_qa")), *answers, out, SHORT[3])
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(json.loads((tmp_path / "answers.json").read_text())) == 2
 

@@ -21,7 +21,7 @@ NOTEBOOKS = [notebook for lab in LABS for notebook in notebooks_of(lab)]
 
 
 @pytest.mark.parametrize("lab", LABS)
-def test_a_lab_is_whole(lab: str, root: Path) -> None:
+def test_a_lab_is_complete(lab: str, root: Path) -> None:
     needed = [f"{stage}.ipynb" for stage in STAGES] + ["README.md"]
     needed += [f"configs/{profile}.yaml" for profile in ("tiny", "laptop", "full")]
     assert [name for name in needed if not (root / lab / name).is_file()] == []
@@ -135,6 +135,9 @@ SPOILT = {
     "little prose": ("reading", 0, lambda n: [source(n, i, f"{n.cells[i].source:.25}") for i in (0, 2, 4, 8)]),
     "code after code": ("reading", 0, lambda n: n.cells.pop(6)),
     "four code cells": ("reading", 0, lambda n: n.cells.__setitem__(slice(3, 4), [n.cells[3]] * 4)),
+    "much prose in one cell": ("short-prose", 3, lambda n: source(n, 2, f"## 1. First\n\n{PROSE * 4}")),
+    "a figure without title": ("figure-titles", 4, lambda n: source(n, 3, "fig = plotting.bars(x, 'time [ms]')")),
+    "a memory address": ("outputs", 4, lambda n: output(n, stream("<Styler at 0x7fb1714d1dd0>\n"))),
     "not run in order": ("outputs", 0, lambda n: n.cells[3].update(execution_count=9)),
     "an error": ("outputs", 4, lambda n: output(n, nbformat.v4.new_output("error", ename="E", evalue="no"))),
     "a warning": ("outputs", 4, lambda n: output(n, stream("x.py:1: FutureWarning: old\n", "stderr"))),
@@ -157,6 +160,14 @@ def test_a_spoilt_notebook_is_found_out(tidy: Any, case: str) -> None:
 def test_what_only_looks_like_a_problem_is_none(tidy: Any) -> None:
     source(tidy, 2, f"## 1. First\n\n```python\n# not a title\n```\n\n{PROSE}")
     output(tidy, stream("runs/Lab-01-LoRA/tiny/default/02-Train, 1e-3/2, and/or, 2026 rows, r=16/32\n"))
+    assert problems_of(TRAIN, tidy) == []
+
+
+def test_code_tables_and_addresses_are_no_prose(tidy: Any) -> None:
+    table = "\n".join(f"| {'word ' * 20} |" for _ in range(10))
+    block = "```python\n" + "x = 1  # one two three\n" * 60 + "```"
+    source(tidy, 2, f"## 1. First\n\n{PROSE}\n\n{table}\n\n{block}\n\n[a link](https://example.org/{'x-' * 200})")
+    source(tidy, 3, "fig = plotting.bars(x, 'time [ms]', 'LoRA is faster')\nplotting.lines(y, 'n', 't [s]', title=t)")
     assert problems_of(TRAIN, tidy) == []
 
 

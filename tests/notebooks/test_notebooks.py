@@ -119,7 +119,7 @@ def test_a_failed_notebook_is_not_remembered_as_done(lab: Path) -> None:
     assert json.loads((DEFAULT.executed("Lab-X") / "state.json").read_text()) == {}
 
 
-def test_a_process_that_dies_is_told(lab: Path) -> None:
+def test_a_process_that_dies_is_reported(lab: Path) -> None:
     make_notebook(lab / "01-Setup.ipynb", "import os\nos._exit(9)")
     with pytest.raises(NotebookFailed, match="died in cell"):
         run_labs(["Lab-X"], stages=["01"])

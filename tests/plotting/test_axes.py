@@ -85,7 +85,7 @@ def _look(line) -> tuple:
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_lines_are_told_apart_without_colour(name):
+def test_lines_can_be_distinguished_without_colour(name):
     figure = CURVES[name]()
     looks = []
     for axes in figure.axes:

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from shared import labs, plotting
+from shared import labs, opened_lab, plotting
 from shared.plotting.roles import NEUTRAL, OWN, ROLES, colours_of, own_role, role_colour, role_of
 
 LABELS = {
@@ -91,7 +91,7 @@ def test_colours_of_a_whole_figure():
 
 @pytest.mark.parametrize(("lab", "label"), [("Lab-01-LoRA", "LoRA"), ("Lab-06-BitFit", "BitFit")])
 def test_the_method_of_the_opened_lab_is_blue(lab, label, monkeypatch):
-    monkeypatch.setattr(labs, "_opened_method", None)
+    monkeypatch.setattr(opened_lab, "method", None)
     assert role_colour(label) != OWN
     monkeypatch.setattr(labs, "_offline", lambda wanted: None)  # this process stays as it is
     labs.open_lab(lab, profile="tiny")

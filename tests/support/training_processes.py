@@ -1,11 +1,13 @@
-"""Trainings as a user starts them: `python -m shared.finetune.train` in a process of its own, killed at a moment."""
+"""Training runs in a process of their own, as a user starts them, killed at a certain moment."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import random_models as world
@@ -81,11 +83,40 @@ def start(config: Path, *arguments: str, moment: str = "", command: list[str] | 
 
 
 def killed_at(config: Path, moment: str, *arguments: str) -> str:
-    """Train until the process kills itself at ``event|part of its arguments``; returns what it printed."""
-    process = start(config, "--no_score", *arguments, moment=moment)
-    said, _ = process.communicate(timeout=400)
-    assert process.returncode == -signal.SIGKILL, said
+    """Train until the process kills itself at ``event|part of its arguments``; returns what it printed.
+
+    The process is forked from one that has imported the libraries already, which saves ten seconds for each of them;
+    it changes nothing about the kill.
+    """
+    printed = config.parent / "printed.txt"
+    process = preloaded().Process(target=_train, args=(config, ("--no_score", *arguments), moment, printed))
+    process.start()
+    process.join(timeout=400)
+    said = printed.read_text()
+    assert process.exitcode == -signal.SIGKILL, said
     return said
+
+
+@cache
+def preloaded() -> multiprocessing.context.ForkServerContext:
+    """Processes that start with the libraries imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["peft", "trl", "shared.finetune.train", "shared.finetune.training.training_run",
+                                    "shared.finetune.training.language_model_trainer"])  # fmt: skip
+    return context
+
+
+def _train(config: Path, arguments: tuple[str, ...], moment: str, printed: Path) -> None:
+    """``peft-labs train`` in a forked process; its output goes to a file."""
+    from shared.finetune import train
+
+    os.chdir(ROOT)
+    file = os.open(printed, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.environ["KILL_AT"] = moment
+    exec(HOOK, {})  # noqa: S102 - the text above
+    raise SystemExit(train.main(["--config", str(config), *arguments]))
 
 
 def stopped_after(config: Path, line: str, number: signal.Signals, *arguments: str) -> tuple[int, str]:

@@ -9,15 +9,16 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 
 from shared.tiny import load_task, model_path
 from shared.tiny.corpus import HELD_OUT
-from shared.tiny.events import EVENT_KINDS
+from shared.tiny.event_kinds import EVENT_KINDS
+from shared.tiny.fact_kinds import KINDS
 from shared.tiny.masking import IGNORED, batches
 from shared.tiny.news import FIRMS, NATIONS, OLD_FAMILY
 from shared.tiny.opinions import BAD, GOOD
 from shared.tiny.pairs import Mix
 from shared.tiny.pretrain.bert import Pretraining, Recipe, held_out, new_model, text, train, vectors
 from shared.tiny.pretrain.cooccurrence import word_vectors
+from shared.tiny.word_pools import PEOPLE
 from shared.tiny.wordpiece import train_wordpiece
-from shared.tiny.world import KINDS, PEOPLE
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +157,7 @@ def test_the_start_looks_at_neighbours_and_at_like_words_of_the_other_text(token
         assert heads[3, two].argmax() == one
 
 
-def test_vectors_tell_sorts_and_sides_of_words_before_any_training(tokenizer):
+def test_vectors_separate_kinds_and_sides_of_words_before_training(tokenizer):
     found = vectors(Recipe(), tokenizer, 4_000)
     praise, blame, people = (found[tokenizer.convert_tokens_to_ids(list(words))] for words in (GOOD, BAD, PEOPLE))
     assert (praise @ praise.T).mean() > (praise @ blame.T).mean() + 0.2
@@ -180,5 +181,5 @@ def test_the_tokenizer_comes_from_the_recipe_but_for_ties(tokenizer):
     assert len(rebuilt.keys() ^ tokenizer.get_vocab().keys()) < 0.02 * len(tokenizer)
 
 
-def test_each_kind_of_event_can_be_told_in_five_ways():
+def test_each_kind_of_event_has_five_wordings():
     assert all(len(kind.tellings) == 5 for kind in EVENT_KINDS.values())

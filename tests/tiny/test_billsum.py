@@ -6,7 +6,8 @@ from itertools import islice
 
 import pytest
 
-from shared.tiny.bills import COUNTED, DEALING, DEALS, KINDS, WORKS, Bill, Bills, Clause, bill_text, split_of, summary
+from shared.tiny.bills import Bill, Bills, Clause, bill_text, split_of, summary
+from shared.tiny.clause_kinds import COUNTED, DEALING, DEALS, KINDS, WORKS
 from shared.tiny.retellings import documents
 from shared.tiny.stories import MARK, unmark
 from shared.tiny.tasks import TASKS, distinct, load_task
@@ -33,7 +34,7 @@ def test_the_same_rows_come_each_time_and_others_with_another_seed():
 
 
 @pytest.mark.parametrize("level", ["easy", "normal", "hard"])
-def test_no_clause_of_a_bill_is_told_in_two_splits(level):
+def test_no_clause_of_a_bill_is_in_two_splits(level):
     told = {}
     for split in SPLITS:
         pairs = islice(TASK.rows(split, 3, level), 400)
@@ -44,7 +45,7 @@ def test_no_clause_of_a_bill_is_told_in_two_splits(level):
     assert not told["validation"] & told["test"]
 
 
-def test_pretraining_tells_only_clauses_of_its_own_split(monkeypatch):
+def test_pretraining_has_only_clauses_of_its_own_split(monkeypatch):
     told, draw = [], Bills.clause
     monkeypatch.setattr(Bills, "clause", lambda self, *args: told.append(draw(self, *args)) or told[-1])
     list(islice(documents(0), 600))

@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from shared.tiny import load_task
-from shared.tiny.events import EVENT_KINDS, contradict, event_of, fill, new_event, split_of_event, swap_people
+from shared.tiny.event_kinds import EVENT_KINDS
+from shared.tiny.events import contradict, event_of, fill, new_event, split_of_event, swap_people
 from shared.tiny.masking import IGNORED, batches
 from shared.tiny.news import FAMILY, NEW_FAMILY, TAGS, lines
 from shared.tiny.opinions import BAD, FORMS, GOOD, NEGATIONS, opinion, opinions
@@ -185,7 +186,7 @@ def test_contradictions_stay_in_their_split_and_contradict():
                 assert sorted(swapped.words.values()) == sorted(event.words.values())
 
 
-def test_each_role_that_is_asked_about_is_told_and_the_question_does_not_give_it_away():
+def test_each_role_that_is_asked_about_is_in_the_text_and_not_in_the_question():
     for kind in EVENT_KINDS.values():
         for role, questions in kind.asks.items():
             assert any(f"{{{role}}}" in telling for telling in kind.tellings)
@@ -198,7 +199,7 @@ def test_each_role_that_is_asked_about_is_told_and_the_question_does_not_give_it
             assert int(event.words[kind.rising[0]]) > int(event.words[kind.rising[1]])
 
 
-def test_pretraining_tells_no_event_opinion_or_line_of_the_tasks():
+def test_pretraining_has_no_event_opinion_or_line_of_the_tasks():
     keys = {s: {key for _, key in islice(pairs_of(s), 1500)} for s in ("train", "test")}
     told = {kind: set() for kind in EVENT_KINDS}
     for pair in islice(pairs(0, Mix(0, 1, 0, 0, 0, 0, changed=0, unrelated=0)), 1500):
@@ -223,7 +224,7 @@ def pairs_of(split):
 
 @pytest.mark.parametrize("name", ["mrpc", "sst2", "conll2003", "squad"])
 @pytest.mark.parametrize("level", ["easy", "normal", "hard"])
-def test_no_event_is_told_in_two_splits(name, level):
+def test_no_event_is_in_two_splits(name, level):
     told = {split: {event for _, event in distinct(name, split, 0, level)} for split in ("train", "validation", "test")}
     assert not told["train"] & told["test"]
     assert not told["train"] & told["validation"]

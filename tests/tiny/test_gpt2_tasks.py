@@ -7,15 +7,16 @@ from itertools import islice
 import pytest
 
 from shared.finetune.metrics import compute
-from shared.finetune.metrics.code_execution import code_in, passes
+from shared.finetune.metrics.code_execution import extract_code, passes
 from shared.tiny import load_task
 from shared.tiny.opinions import split_of as split_of_opinion
 from shared.tiny.programs import ARGUMENTS, asserts_for, draw, listings, source
 from shared.tiny.programs import split_of as split_of_job
 from shared.tiny.reviews import film_talk, reviews
 from shared.tiny.stories import unmark
-from shared.tiny.sums import problems, reckoning
+from shared.tiny.sums import problems
 from shared.tiny.sums import split_of as split_of_problem
+from shared.tiny.sums_text import reckoning
 from shared.tiny.tasks import distinct
 
 SPLITS = ("train", "validation", "test")
@@ -209,7 +210,7 @@ def test_what_does_not_end_or_misbehaves_fails(code):
 
 
 def test_an_answer_without_code_fails():
-    assert code_in("Here:\n```python\na = 1\n```\nand\n```python\na = 2\n```") == "a = 2\n"
+    assert extract_code("Here:\n```python\na = 1\n```\nand\n```python\na = 2\n```") == "a = 2\n"
     assert not passes("def f(x): return x", "assert True")
 
 
@@ -237,7 +238,7 @@ def test_each_chat_has_a_plain_form_and_its_right_answer_passes(difficulty):
         comment, definition = plain.ask(row).splitlines()
         assert comment.startswith("# ") and re.fullmatch(r"def \w+\(\w+(, \w+)?\):", definition)
     for row in single[:20]:
-        body = code_in(row["messages"][1]["content"]).partition("\n")[2]
+        body = extract_code(row["messages"][1]["content"]).partition("\n")[2]
         answer, tests = plain.read(row, body)
         assert passes(answer, tests)
         assert not passes(plain.read(row, "    return None")[0], tests)

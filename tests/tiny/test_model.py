@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shared.errors import ModelError
 from shared.tiny import load_task, model_path
+from shared.tiny.fact_kinds import KINDS
 from shared.tiny.pretrain.llama import Recipe, held_out, new_model, train
 from shared.tiny.tokens import train_tokenizer
-from shared.tiny.world import KINDS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def model(folder):
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-def test_the_card_tells_hash_and_reference_scores_of_these_weights(folder):
+def test_the_card_has_checksum_and_reference_scores_of_these_weights(folder):
     sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     card = (folder / "README.md").read_text(encoding="utf8")
     assert sha256 in card

@@ -1,4 +1,4 @@
-"""The README of the tiny world tells what the code has."""
+"""The README of the micro-models lists what the code has."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_each_task_is_listed_as_it_is(name):
     assert TASKS[name].sizes == SIZES
 
 
-def test_sizes_are_told():
+def test_sizes_are_listed():
     assert ", ".join(f"{split} {size:,}" for split, size in SIZES.items()) in TEXT
 
 

@@ -7,7 +7,7 @@ import pytest
 from shared.tiny import MODELS, TASKS, reference_scores
 from shared.tiny.measure import BASELINES, cells, measure
 from shared.tiny.recipes import budget, config_for, methods
-from shared.tiny.reference_scores import GATED, HERE, SEEDS, hashes, load, plan, report
+from shared.tiny.reference_scores import HERE, MEASURED, SEEDS, hashes, load, plan, report
 from shared.tiny.reference_scores_report import figure, mean, table
 
 
@@ -20,7 +20,7 @@ def test_the_recorded_reference_scores_belong_to_these_weights_and_are_complete(
     assert found["sha256"] == hashes()
     assert found["seeds"] == list(SEEDS)
     measured = {(r["task"], r["method"], r["seed"]) for r in found["results"]}
-    assert measured == set(plan(GATED, None, SEEDS))
+    assert measured == set(plan(MEASURED, None, SEEDS))
     text = (HERE / "REFERENCE_SCORES.md").read_text(encoding="utf8")
     assert table(found["results"]) in text
     assert all(value in text for value in found["sha256"].values())
@@ -33,7 +33,7 @@ def test_each_card_shows_its_reference_scores(found, name):
     assert "Not measured" not in card
 
 
-@pytest.mark.parametrize("task", GATED)
+@pytest.mark.parametrize("task", MEASURED)
 def test_baselines_stay_clearly_below_full_fine_tuning(found, task):
     scores = {name: mean(found["results"], task, name) for name in cells(task)}
     frozen = scores["head"] if "head" in scores else scores.get("plain", scores.get("base"))
@@ -53,7 +53,7 @@ def test_methods_differ_and_low_rank_comes_close_to_full_fine_tuning(found, task
 
 
 def test_configurations_of_all_cells_are_valid():
-    for task in GATED:
+    for task in MEASURED:
         for name in methods(task):
             config = config_for(task, name)
             assert config.dataset.name == f"tiny:{task}"
@@ -90,7 +90,7 @@ def test_new_results_replace_old_ones_and_keep_the_rest(found):
 
 def test_the_figure_has_a_panel_for_each_task(found):
     fig = figure(found["results"])
-    assert [axes.get_title() for axes in fig.axes if axes.get_visible()] == list(GATED)
+    assert [axes.get_title() for axes in fig.axes if axes.get_visible()] == list(MEASURED)
     assert all(axes.get_xlabel().endswith("[%]") for axes in fig.axes if axes.get_visible())
 
 

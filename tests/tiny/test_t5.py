@@ -9,19 +9,9 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5ForConditionalGeneration
 
 from shared.tiny import load_task, model_path
-from shared.tiny.bills import KINDS
-from shared.tiny.pretrain.t5 import (
-    IGNORED,
-    Recipe,
-    continuations,
-    corrupt,
-    held_out,
-    new_model,
-    new_optimizer,
-    noise_spans,
-    text_at,
-    train,
-)  # fmt: skip
+from shared.tiny.clause_kinds import KINDS
+from shared.tiny.pretrain.t5 import Recipe, held_out, new_model, new_optimizer, train
+from shared.tiny.pretrain.t5_text import IGNORED, continuations, corrupt, noise_spans, text_at
 from shared.tiny.retellings import BILLS
 from shared.tiny.unigram import SENTINELS, train_tokenizer
 
@@ -49,7 +39,7 @@ def test_it_is_built_as_the_first_t5(model):
     assert model.lm_head.weight is model.shared.weight
 
 
-def test_the_card_tells_the_phases(folder):
+def test_the_card_lists_the_phases(folder):
     assert "span corruption to step" in (folder / "README.md").read_text(encoding="utf8")
 
 

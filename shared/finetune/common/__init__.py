@@ -1,1 +1,1 @@
-"""What every other part may use: processes of a distributed run, progress bars, exit codes, suggestions."""
+"""What every layer may use: processes of a distributed run, progress bars, exit codes, suggestions."""

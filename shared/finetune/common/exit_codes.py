@@ -1,4 +1,4 @@
-"""What the verbs of the command line have in common."""
+"""Errors of a command as messages and exit codes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from shared.library_notices import hide_library_notices
 
 
 def exit_code(run: Callable[[], None]) -> int:
-    """Run a verb.
+    """Run a command.
 
     Args:
-        run: What it does, once its arguments are read.
+        run: The command, once its arguments are parsed.
 
     Returns:
-        0, or 1 after an error that is printed with its fix.
+        0, or 1 after an error, which is printed with its fix.
     """
     hide_library_notices()
     try:

@@ -1,4 +1,4 @@
-"""What concerns several processes: which one writes and speaks, and how they share the rows of a test."""
+"""Distributed runs: which process writes and prints, and how evaluation is split over the processes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def world_size() -> int:
-    """How many processes this training has, as accelerate, torchrun, DeepSpeed or Slurm's launchers say; 1 alone."""
+    """Number of processes of this run, as set by accelerate, torchrun, DeepSpeed or Slurm; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """This process's number, from 0; known before a process group is there."""
+    """This process's rank, from 0; known before a process group exists."""
     return int(os.environ.get("RANK", "0"))
 
 
@@ -23,20 +23,20 @@ def is_main() -> bool:
 
 
 def say(text: str) -> None:
-    """Print once, not once for each process; at once, because a log file may be watched."""
+    """Print in the main process only, and flush, because a log file may be watched."""
     if is_main():
         print(text, flush=True)
 
 
-def shared_out(number: int, answer: Callable[[list[int]], list[Any]]) -> list[Any]:
-    """Let each process of a running process group do its share, and give all of it to all.
+def split_over_processes(number: int, answer: Callable[[list[int]], list[Any]]) -> list[Any]:
+    """Let each process of a process group compute its part, and gather all results in every process.
 
     Args:
-        number: How many items there are.
-        answer: (places of the items) -> one result for each.
+        number: Number of items.
+        answer: (indices of items) -> one result per item.
 
     Returns:
-        One result per item, in the items' order; each item is done by exactly one process.
+        One result per item, in the items' order; each item is computed by exactly one process.
     """
     import torch.distributed
 
@@ -50,7 +50,7 @@ def shared_out(number: int, answer: Callable[[list[int]], list[Any]]) -> list[An
 
 
 def leave_group() -> None:
-    """End the process group, where there is one, so that no process is waited for in vain."""
+    """Destroy the process group if there is one, so that no process waits for another."""
     import torch.distributed
 
     if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -1,4 +1,4 @@
-"""Progress bars for the command line; silent where nobody watches."""
+"""Progress bars for the command line; silent if standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def bar(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A rich progress bar on standard error, with rate and time left.
+    """A rich progress bar on standard error, with elapsed and remaining time.
 
     Args:
-        title: What is counted.
-        total: How many there will be; None shows the count only.
+        title: Its label.
+        total: The final count; None shows the count only.
 
     Yields:
         A function to call with the number of newly finished items.

@@ -8,7 +8,7 @@ from shared.finetune.config.loading import (
     find_problems,
     load_config,
     read,
-    salvage,
+    valid_part,
 )
 
-__all__ = ["Config", "SftSection", "TrainingSection", "check", "find_problems", "load_config", "read", "salvage"]
+__all__ = ["Config", "SftSection", "TrainingSection", "check", "find_problems", "load_config", "read", "valid_part"]

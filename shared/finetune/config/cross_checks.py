@@ -1,5 +1,5 @@
-"""Problems that lie between several keys of a configuration. They look at the raw values, so that they are reported
-together with the problems of single keys."""
+"""Checks that involve several keys of a configuration. They use the raw values, so that their problems are reported
+together with those of single keys."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def cross_checks(source: Source) -> list[Problem]:
 
 
 TASKS_WITH_TEMPLATE = ("CAUSAL_LM", "SEQ_2_SEQ_LM")
-OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
+OWN_KEYS = {  # keys of dataset: that only some tasks use
     "text_columns": ("SEQ_CLS", "TOKEN_CLS"),
     "label_column": ("SEQ_CLS", "TOKEN_CLS"),
-    "degrees": ("SEQ_CLS",),
+    "regression": ("SEQ_CLS",),
+    "degrees": ("SEQ_CLS",),  # the older name of regression
     "max_length": ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "SEQ_2_SEQ_LM"),
     "max_target_length": ("SEQ_2_SEQ_LM",),
     "doc_stride": ("QUESTION_ANS",),
@@ -47,18 +48,18 @@ OWN_KEYS = {  # keys of dataset: that mean something for some tasks only
 
 
 def _task_of(source: Source) -> str | None:
-    """The task type; None where it is not one."""
+    """The task type; None if it is unknown."""
     task = source.get(("task_type",), "CAUSAL_LM")
     return task if isinstance(task, str) and task in TASKS else None
 
 
 def _task(source: Source) -> Iterator[Problem]:
     task = _task_of(source)
-    if task is None:  # a problem of its own, and nothing can be said about keys that depend on it
+    if task is None:  # reported by itself; keys that depend on it can't be checked
         return
     sft, data = section_of(source, "sft"), section_of(source, "dataset")
     if task != "CAUSAL_LM" and sft.get("packing") is True:
-        why = f"packing puts several examples into one sequence, and {task} learns one answer per sequence"
+        why = f"packing puts several examples into one sequence, but {task} learns one answer per sequence"
         yield source.problem(("sft", "packing"), why, "remove the section sft:, which is for CAUSAL_LM")
     elif task != "CAUSAL_LM" and sft:
         fix = "remove the section; the longest input is dataset.max_length here"
@@ -67,12 +68,12 @@ def _task(source: Source) -> Iterator[Problem]:
         yield source.problem(("head",), f"{task} has no new head", "remove the section", value=None)
     for key, tasks in OWN_KEYS.items():
         if key in data and task not in tasks:
-            why = f"means nothing for {task}; it is for {', '.join(tasks)}"
+            why = f"is not used by {task}; it is for {', '.join(tasks)}"
             fix = "use sft.max_length" if (key, task) == ("max_length", "CAUSAL_LM") else "remove the key"
             yield source.problem(("dataset", key), why, fix)
     columns = data.get("text_columns")
     if task == "TOKEN_CLS" and isinstance(columns, list) and len(columns) > 1:
-        yield source.problem(("dataset", "text_columns"), "words stand in one column", "name one column")
+        yield source.problem(("dataset", "text_columns"), "the words are in one column", "name one column")
 
 
 def _metric(source: Source) -> Iterator[Problem]:
@@ -91,7 +92,7 @@ def _pattern(source: Source, path: tuple, pattern: str) -> Iterator[Problem]:
     try:
         re.compile(pattern)
     except re.error as error:
-        fix = "mend it; a parenthesis, dot or plus itself is written with a backslash before it"
+        fix = "correct it; write a backslash before a literal parenthesis, dot or plus"
         yield source.problem(path, f"not a regular expression: {error}", fix)
 
 
@@ -101,8 +102,8 @@ def _method(source: Source) -> Iterator[Problem]:
     if method and method.no_checkpointing and source.get(("training", "gradient_checkpointing")) is True:
         yield source.problem(
             ("training", "gradient_checkpointing"),
-            f"does not go with {method.name}: {method.no_checkpointing}",
-            "write gradient_checkpointing: false; a prefix needs little memory anyway",
+            f"can't be combined with {method.name}: {method.no_checkpointing}",
+            "write gradient_checkpointing: false",
         )
     if section.get("init") == "text" and not section.get("init_text"):
         yield source.problem(("peft", "init_text"), "is missing: init is text", "write the text to start from")
@@ -112,20 +113,22 @@ def _method(source: Source) -> Iterator[Problem]:
         yield source.problem(("peft", "reduction_factor"), "bottleneck is set too", "keep one of the two")
     ranks = section.get("init_r", 12), section.get("target_r", 8)
     if section.get("method") == "adalora" and all(isinstance(one, int) for one in ranks) and ranks[1] > ranks[0]:
-        yield source.problem(("peft", "target_r"), f"is above init_r ({ranks[0]}): ranks only fall", "lower target_r")
+        yield source.problem(
+            ("peft", "target_r"), f"is above init_r ({ranks[0]}), but ranks only decrease", "lower target_r"
+        )
     early, late, steps = section.get("tinit"), section.get("tfinal"), source.get(("training", "max_steps"))
     if section.get("method") == "adalora" and _whole(steps) and steps > 0 and (_whole(early) or _whole(late)):
         early = early if _whole(early) else steps // 10
         late = late if _whole(late) else 3 * steps // 10
         if early + late >= steps:
             key = "tfinal" if section.get("tfinal") is not None else "tinit"
-            why = f"tinit ({early}) and tfinal ({late}) leave no step of {steps} to prune in"
+            why = f"tinit ({early}) and tfinal ({late}) leave no step of {steps} for pruning"
             yield source.problem(("peft", key), why, "lower it, or raise training.max_steps")
     yield from _targets(source, section)
 
 
 def _targets(source: Source, section: dict) -> Iterator[Problem]:
-    """What peft refuses about the names of layers, whatever the architecture."""
+    """What peft refuses about layer names, for any architecture."""
     targets, feedforward = section.get("target_modules"), section.get("feedforward_modules")
     if targets == []:
         fix = "name layers, or write all-linear" if section.get("method") != "ia3" else "name layers, or remove the key"
@@ -136,26 +139,26 @@ def _targets(source: Source, section: dict) -> Iterator[Problem]:
         fix = "name the layers as a list: target_modules: [q_proj, v_proj]"
         yield source.problem(("peft", "layers_to_transform"), "needs target_modules as a list of names", fix)
     if feedforward is not None and section.get("method") == "ia3" and targets is None:
-        why = "is read together with target_modules only"
+        why = "is only used together with target_modules"
         yield source.problem(("peft", "feedforward_modules"), why, "set target_modules too, or remove the key")
     if isinstance(feedforward, list) and isinstance(targets, list):
         for number, name in enumerate(feedforward):
             if name not in targets:
-                path, why = ("peft", "feedforward_modules", number), "does not stand in target_modules"
+                path, why = ("peft", "feedforward_modules", number), "is not in target_modules"
                 yield source.problem(path, why, f"add {name} to target_modules, or remove it here")
 
 
 def _prompt(source: Source) -> Iterator[Problem]:
-    """Virtual tokens take their places from the sequence's."""
+    """Virtual tokens use positions of the sequence."""
     section, task = section_of(source, "peft"), _task_of(source)
     own = {"num_virtual_tokens", "method"} <= set(section)
     tokens = section.get("num_virtual_tokens") if own else None
     where = ("sft", "max_length") if task == "CAUSAL_LM" else ("dataset", "max_length")
     longest = section_of(source, where[0]).get("max_length", section_of(source, where[0]).get("max_seq_length"))
     if _whole(tokens) and _whole(longest) and tokens >= longest:
-        why = f"the prompt is as long as the longest input or longer ({'.'.join(where)}: {longest})"
+        why = f"the prompt is at least as long as the longest input ({'.'.join(where)}: {longest})"
         yield source.problem(
-            ("peft", "num_virtual_tokens"), why, f"write fewer than {longest}; the papers take 5 to 100"
+            ("peft", "num_virtual_tokens"), why, f"write fewer than {longest}; the papers use 5 to 100"
         )
 
 
@@ -168,10 +171,10 @@ def _packing(source: Source) -> Iterator[Problem]:
     if sft.get("packing") is not True or _task_of(source) != "CAUSAL_LM":
         return
     if "max_length" in sft and sft["max_length"] is None:
-        why = "packing fills sequences of a certain length, and there is none"
+        why = "packing needs a maximum length, and none is set"
         yield source.problem(("sft", "max_length"), why, "write max_length: 1024, or packing: false")
     if method and "num_virtual_tokens" in method.section.model_fields:
-        why = f"does not go with {method.name}: only the first example of a pack would stand behind the prompt"
+        why = f"can't be combined with {method.name}: only the first packed example would follow the prompt"
         yield source.problem(("sft", "packing"), why, "write packing: false")
 
 
@@ -184,7 +187,7 @@ def _quantization(source: Source) -> Iterator[Problem]:
             ("model", "quantization"), why, "add load_in_4bit: true, or remove the section", value=None
         )
     if bits and source.get(("peft", "init_lora_weights")) == "pissa":
-        why = "PiSSA splits the weights themselves, which a quantised base does not hold"
+        why = "PiSSA decomposes the weights, which needs a base that is not quantised"
         yield source.problem(("peft", "init_lora_weights"), why, "write true or olora, or remove model.quantization")
     if len(bits) == 2:
         yield source.problem(("model", "quantization", "load_in_8bit"), "4 and 8 bits at once", "keep one of the two")
@@ -204,7 +207,7 @@ def _template(source: Source) -> Iterator[Problem]:
     if data and not template and not marker and task == "SEQ_2_SEQ_LM" and not misspelt:
         yield source.problem(
             ("dataset",),
-            "neither prompt_template nor response_marker: what is the prompt?",
+            "neither prompt_template nor response_marker defines the prompt",
             'add prompt_template: "Question: {question}\\nAnswer: {answer}"',
             value=None,
         )
@@ -212,7 +215,7 @@ def _template(source: Source) -> Iterator[Problem]:
         yield source.problem(
             ("dataset", "response_marker"),
             "prompt_template is set too",
-            "keep prompt_template for data in columns, response_marker for data in one text",
+            "keep prompt_template for data in columns, response_marker for data in one text column",
         )
     for key in ("messages_field", "train_on"):
         if key in data and (template or marker) and task == "CAUSAL_LM":
@@ -224,7 +227,7 @@ def _template(source: Source) -> Iterator[Problem]:
         yield from _placeholders(source, template, data.get("response_field"))
     wrap = data.get("input_template")
     if isinstance(wrap, str) and "{text}" not in wrap:
-        yield source.problem(("dataset", "input_template"), "holds no {text}", "write {text} where the input goes")
+        yield source.problem(("dataset", "input_template"), "has no {text}", "write {text} where the input goes")
 
 
 def _placeholders(source: Source, template: str, response: object) -> Iterator[Problem]:
@@ -232,25 +235,25 @@ def _placeholders(source: Source, template: str, response: object) -> Iterator[P
     try:
         fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
-        yield source.problem(path, f"not a template: {error}", "write {column}; a brace itself is written {{ or }}")
+        yield source.problem(path, f"not a template: {error}", "write {column}; a literal brace is written {{ or }}")
         return
     if not fields or "" in fields:
         yield source.problem(
             path,
-            "a placeholder has no column name" if fields else "holds no {column}",
-            "write {column} for each column, the response's last",
+            "a placeholder has no column name" if fields else "has no {column}",
+            "write {column} for each column, the response last",
         )
     elif isinstance(response, str) and fields[-1] != response:
         if response in fields:
             yield source.problem(
                 ("dataset", "response_field"),
                 f"{{{response}}} is not the template's last placeholder",
-                f"move {{{response}}} behind {{{fields[-1]}}}: the prompt is what stands before it",
+                f"move {{{response}}} after {{{fields[-1]}}}: everything before the response is the prompt",
             )
         else:
             yield source.problem(
                 ("dataset", "response_field"),
-                f"{{{response}}} does not stand in prompt_template",
+                f"{{{response}}} is not in prompt_template",
                 f"add {{{response}}} at the template's end, or choose from: {', '.join(fields)}",
             )
 

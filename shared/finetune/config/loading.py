@@ -26,7 +26,9 @@ from shared.finetune.schema.sections import (
     training_section,
 )
 from shared.finetune.schema.yaml_source import Source, apply_override, read_source
+from shared.finetune.tasks import TASKS
 
+TaskType = Literal[tuple(TASKS)]
 TrainingSection = training_section()
 SftSection = sft_section()
 PeftUnion = peft_union()
@@ -35,9 +37,9 @@ PeftUnion = peft_union()
 class Config(Section):
     """One experiment: model, method, data, training, evaluation."""
 
-    task_name: str = Field(description="A name for the run's files.")
-    task_type: Literal["SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "CAUSAL_LM", "SEQ_2_SEQ_LM"] = Field(
-        "CAUSAL_LM", description="What the model has to do; it decides the head, the loss and the metrics."
+    task_name: str = Field(description="Name of the run, used for its files.")
+    task_type: TaskType = Field(  # type: ignore[valid-type]
+        "CAUSAL_LM", description="The type of task; it decides the head, the loss and the metrics."
     )
     model: ModelSection = Field(description="The base model.")
     peft: PeftUnion = Field(description="The fine-tuning method and its settings.")  # type: ignore[valid-type]
@@ -49,11 +51,11 @@ class Config(Section):
         default_factory=SftSection, description="trl.SFTConfig's names and meanings (CAUSAL_LM only)."
     )
     early_stopping: EarlyStoppingSection = Field(
-        default_factory=EarlyStoppingSection, description="When to end before the last step."
+        default_factory=EarlyStoppingSection, description="When to stop before the last step."
     )
     head: HeadSection = Field(default_factory=HeadSection, description="The task's new layers.")
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection, description="Generation and metrics.")
-    lab: LabSection | None = Field(None, description="What only a lab's notebooks read.")
+    lab: LabSection | None = Field(None, description="Settings that only a lab's notebooks read.")
 
     def given(self) -> dict[str, Any]:
         """The values that were set (not the defaults), as plain dicts."""
@@ -69,7 +71,7 @@ class Config(Section):
         A ``peft`` change that names another ``method`` replaces the whole section.
 
         Raises:
-            ConfigError: If a changed value is a problem.
+            ConfigError: If a changed value is invalid.
         """
         data = self.given()
         for name, change in sections.items():
@@ -103,7 +105,7 @@ def read(path: str | Path, overrides: Sequence[str] = ()) -> Source:
 
 
 def find_problems(path: str | Path, overrides: Sequence[str] = ()) -> list[Problem]:
-    """All problems of a file; an empty list for a good one."""
+    """All problems of a file; an empty list for a valid one."""
     try:
         load_config(path, overrides)
     except InvalidConfig as error:
@@ -112,13 +114,13 @@ def find_problems(path: str | Path, overrides: Sequence[str] = ()) -> list[Probl
 
 
 def check(source: Source) -> tuple[Config | None, list[Problem]]:
-    """Check a configuration that was read.
+    """Check the raw values of a configuration.
 
     Args:
-        source: The raw values; ``source.problems`` are those of reading.
+        source: The raw values; ``source.problems`` are the problems found while reading.
 
     Returns:
-        The configuration (None when it has problems) and the problems, those between keys included.
+        The configuration (None if it has problems) and the problems, including those between keys.
     """
     problems, config = list(source.problems), None
     if source.data is None and problems:
@@ -132,37 +134,37 @@ def check(source: Source) -> tuple[Config | None, list[Problem]]:
     try:
         config = Config.model_validate(source.data)
     except ValidationError as error:
-        # a problem between keys says more than "should be a boolean" about the same key
+        # a problem between keys is more specific than "should be a boolean" for the same key
         known = {problem.key for problem in between}
         problems += [problem for problem in problems_of(error, source, Config) if problem.key not in known]
     problems += between
     return (None if problems else config), problems
 
 
-def salvage(source: Source) -> Config | None:
-    """What is sound of a faulty configuration, so that problems which only model and data show are told as well.
+def valid_part(source: Source) -> Config | None:
+    """The valid part of an invalid configuration, so that model and data can be checked as well.
 
-    Faulty keys are left out, as if they stood at their defaults: what depends on them must not be checked.
+    Invalid keys are left out, as if they had their defaults: what depends on them must not be checked.
 
     Args:
         source: The raw values.
 
     Returns:
-        A configuration, or None where too little is left.
+        A configuration, or None if too little is left.
     """
     if not isinstance(source.data, dict):
         return None
     data = copy.deepcopy(source.data)
-    for _ in range(10):  # taking a key out may bring another problem to light
+    for _ in range(10):  # removing a key may reveal another problem
         try:
             return Config.model_validate(data)
         except ValidationError as error:
             for item in error.errors(include_url=False):
-                _mend(data, source_path(item["loc"], Source("", data)), item["type"])
+                _drop_invalid(data, source_path(item["loc"], Source("", data)), item["type"])
     return None
 
 
-STAND_INS = {
+NEUTRAL = {
     ("task_name",): "unnamed",
     ("model",): {"name_or_path": ""},
     ("model", "name_or_path"): "",
@@ -172,20 +174,20 @@ STAND_INS = {
 }
 
 
-def _mend(data: dict, path: tuple, kind: str) -> None:
-    """Take a faulty value out; something neutral stands in for what is required."""
+def _drop_invalid(data: dict, path: tuple, kind: str) -> None:
+    """Remove an invalid value; a required one is replaced by a neutral default."""
     here: Any = data
     for step in path[:-1]:
         try:
             here = here[step]
         except (KeyError, IndexError, TypeError):
             return
-    if path in STAND_INS or (path and path[0] == "peft" and len(path) > 1 and kind.startswith("union_tag")):
-        here[path[-1]] = copy.deepcopy(STAND_INS.get(path, {"method": "full"}))
+    if path in NEUTRAL or (path and path[0] == "peft" and len(path) > 1 and kind.startswith("union_tag")):
+        here[path[-1]] = copy.deepcopy(NEUTRAL.get(path, {"method": "full"}))
     elif isinstance(here, dict):
         here.pop(path[-1], None)
     elif isinstance(here, list) and len(path) > 1:
-        _mend(data, path[:-1], kind)
+        _drop_invalid(data, path[:-1], kind)
 
 
 def _checked(source: Source) -> Config:

@@ -8,7 +8,7 @@ from shared.finetune.common.suggestions import did_you_mean
 from shared.finetune.schema.problems import Problem
 from shared.finetune.schema.yaml_source import Source, section_of
 from shared.finetune.tasks import TASKS
-from shared.finetune.tasks.regression import SCORES as DEGREE_SCORES
+from shared.finetune.tasks.regression import SCORES as REGRESSION_SCORES
 
 
 def _precision(source: Source) -> Iterator[Problem]:
@@ -21,13 +21,13 @@ def _precision(source: Source) -> Iterator[Problem]:
     if half and not section_of(source, "model", "quantization") and source.get(("peft", "method")) == "full":
         yield source.problem(
             ("model", "dtype"),
-            "weights trained in float16 overflow or stop moving",
+            "training float16 weights overflows or makes no progress",
             "use float32 (with training.fp16 or bf16) or bfloat16",
         )
     if source.get(("model", "attn_implementation")) == "flash_attention_2":
         if source.get(("model", "dtype"), "float32") == "float32":
             fix = "write dtype: bfloat16, or attn_implementation: sdpa"
-            why = "FlashAttention computes in 16 bits only, and model.dtype is float32"
+            why = "FlashAttention supports 16-bit dtypes only, and model.dtype is float32"
             yield source.problem(("model", "attn_implementation"), why, fix)
         elif training.get("use_cpu") is True:
             why = "FlashAttention needs a CUDA GPU, and training.use_cpu is true"
@@ -38,13 +38,13 @@ def _login(source: Source) -> Iterator[Problem]:
     if isinstance(source.get(("model", "use_auth_token")), str):
         yield source.problem(
             ("model", "use_auth_token"),
-            "a token must never stand in a file",
+            "a token must not be written to a file",
             "run `hf auth login` and write use_auth_token: true; revoke the token if this file was shared",
             value="(hidden)",
         )
     for key in ("hub_token", "push_to_hub_token"):
         if isinstance(source.get(("training", key)), str):
-            why = "a token must never stand in a file"
+            why = "a token must not be written to a file"
             yield source.problem(("training", key), why, "run `hf auth login`", value="(hidden)")
 
 
@@ -74,10 +74,10 @@ def _schedule(source: Source) -> Iterator[Problem]:
     training = section_of(source, "training")
     evaluates = training.get("eval_strategy", "no")
     if training.get("lr_scheduler_type") == "reduce_lr_on_plateau" and evaluates == "no":
-        why = "looks at the evaluation loss, and eval_strategy is no"
+        why = "uses the evaluation loss, and eval_strategy is no"
         yield source.problem(("training", "lr_scheduler_type"), why, "write eval_strategy: epoch, or another scheduler")
     if training.get("dataloader_prefetch_factor") is not None and not training.get("dataloader_num_workers"):
-        why = "needs processes that load ahead, and dataloader_num_workers is 0"
+        why = "needs worker processes, and dataloader_num_workers is 0"
         yield source.problem(("training", "dataloader_prefetch_factor"), why, "write dataloader_num_workers: 2")
     for key in ("logging_steps", "eval_steps", "save_steps"):
         number = training.get(key)
@@ -89,11 +89,11 @@ def _schedule(source: Source) -> Iterator[Problem]:
 def _resume(source: Source) -> Iterator[Problem]:
     training = section_of(source, "training")
     if training.get("resume_from_checkpoint") is not None:
-        why = "is not read by transformers' Trainer: the run would start anew"
-        fix = "remove the key; `peft-labs train --config … --resume` goes on from the last checkpoint"
+        why = "is not used by transformers' Trainer: the run would start from the beginning"
+        fix = "remove the key; `peft-labs train --config … --resume` continues from the last checkpoint"
         yield source.problem(("training", "resume_from_checkpoint"), why, fix)
     if training.get("save_only_model") is True and training.get("load_best_model_at_end") is not True:
-        why = "leaves the optimizer's states out of the checkpoints, which are written to resume from"
+        why = "leaves the optimizer state out of the checkpoints, so that a run can't be resumed"
         yield source.problem(("training", "save_only_model"), why, "write save_only_model: false, or save_strategy: no")
 
 
@@ -115,7 +115,7 @@ def _early_stopping(source: Source) -> Iterator[Problem]:
     if section_of(source, "early_stopping").get("patience") is not None and not best:
         yield source.problem(
             ("early_stopping", "patience"),
-            "the training would end with weights that are not the best: load_best_model_at_end is not true",
+            "training would not end with the best weights: load_best_model_at_end is not true",
             "write training.load_best_model_at_end: true, and eval_strategy and save_strategy: steps (or epoch)",
         )
     metric = training.get("metric_for_best_model")
@@ -123,7 +123,7 @@ def _early_stopping(source: Source) -> Iterator[Problem]:
         known = ["loss", *dict.fromkeys((*TASKS[task].metrics, *_own_metrics(source, task)))]
         if metric.removeprefix("eval_") not in known:
             yield source.problem(
-                ("training", "metric_for_best_model"), f"{task} is not measured by it", did_you_mean(metric, known)
+                ("training", "metric_for_best_model"), f"is not a metric of {task}", did_you_mean(metric, known)
             )
 
 
@@ -137,7 +137,7 @@ def _perplexity(source: Source) -> Iterator[Problem]:
 
 def _own_metrics(source: Source, task: str) -> list[str]:
     if task == "SEQ_CLS":
-        return list(DEGREE_SCORES)
+        return list(REGRESSION_SCORES)
     return [source.get(("evaluation", "metric"), "exact_match")] if task == "CAUSAL_LM" else []
 
 

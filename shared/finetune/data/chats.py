@@ -108,7 +108,7 @@ def _pair(messages: Sequence[Message], tokenizer: Any, where: str) -> tuple[str,
             fix="choose a model whose template does, or text columns with dataset.prompt_template",
         )
     completion, end = whole[len(prompt) :], tokenizer.eos_token
-    # TRL appends the end token to what does not end in it, and the line break that many templates put behind it is
+    # TRL appends the end token to what does not end in it, and the line break that many templates put after it is
     # never generated: the answer has ended
     return prompt, completion.rstrip() if end and completion.rstrip().endswith(end) else completion
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shared.errors import DataError
+from shared.finetune.data.local_files import SUFFIXES, read_file
+from shared.finetune.data.prompts import check_responses, text_columns_of
 from shared.finetune.data.split_slices import load_part
 from shared.finetune.schema.sections import DatasetSection
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-
-SUFFIXES = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 DRAW_SEED = 0  # which rows max_train_rows keeps must not depend on the run's seed, or seeds would differ in data too
 
 
@@ -53,10 +53,10 @@ def _load(dataset: DatasetSection, role: str, split: str) -> Dataset:
         from shared.fetch import fetched
 
         folder = fetched(name.removeprefix("fetched:"))
-        return load_part(split, lambda whole: _folder(folder, whole))
+        return load_part(split, lambda whole: _folder(folder, whole, dataset))
     path = Path(name).expanduser()
     if path.is_dir():
-        return load_part(split, lambda whole: _folder(path, whole))
+        return load_part(split, lambda whole: _folder(path, whole, dataset))
     if path.suffix in SUFFIXES:
         if not path.is_file():
             raise DataError(
@@ -67,60 +67,31 @@ def _load(dataset: DatasetSection, role: str, split: str) -> Dataset:
     return _hub(dataset, split)
 
 
-def _read(path: Path) -> Dataset:
-    from datasets import Dataset, load_dataset
-
-    if path.suffix in (".jsonl", ".json"):
-        return Dataset.from_list(read_jsonl(path))
-    try:
-        return load_dataset(SUFFIXES[path.suffix], data_files=str(path), split="train")
-    except Exception as error:  # datasets wraps the readers' errors in several classes
-        raise DataError(f"{path} can't be read: {error.__cause__ or error}", fix="check the file") from error
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file (or of a .json file with one list).
-
-    Raises:
-        DataError: Naming the line that is no JSON object.
-    """
-    import json
-
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json" and text.lstrip().startswith("["):
-        return json.loads(text)
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error})", fix="mend or remove the line") from error
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: not a JSON object", fix='write {"column": "value", …}')
-        rows.append(row)
-    return rows
-
-
-def _folder(folder: Path, split: str) -> Dataset:
+def _folder(folder: Path, split: str, dataset: DatasetSection) -> Dataset:
     found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix in SUFFIXES}
     if split not in found:
         raise DataError(
             f"{folder} has no split {split!r}; it has: {', '.join(found) or 'no data files'}",
             fix=f"add {split}.jsonl, or set the split names in dataset:",
         )
-    return _read(found[split])
+    return _checked(found[split], dataset)
 
 
 def _file(path: Path, role: str, dataset: DatasetSection) -> Dataset:
     """One file: the last rows of a fixed shuffle are held out for test and evaluation."""
-    rows = _read(path).shuffle(seed=DRAW_SEED)
+    rows = _checked(path, dataset).shuffle(seed=DRAW_SEED)
     held = max(1, int(len(rows) * dataset.holdout))
     if len(rows) < 3:
         raise DataError(f"{path} has {len(rows)} rows; a part has to be held out", fix="give a file with more rows")
     ends = {"test": range(held), "eval": range(held, 2 * held), "train": range(2 * held, len(rows))}
     return rows.select(ends[role])
+
+
+def _checked(path: Path, dataset: DatasetSection) -> Dataset:
+    """A file's rows; all of them have a response where the configuration says which column holds it."""
+    rows = read_file(path, text_columns_of(dataset))
+    check_responses(rows, dataset, str(path))
+    return rows
 
 
 def _hub(dataset: DatasetSection, split: str) -> Dataset:

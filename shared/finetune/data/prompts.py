@@ -1,4 +1,4 @@
-"""Rows from the Hub, from local files, from the tiny world or from the cache; and rows as prompt and completion.
+"""Rows from the Hub, from local files, from the generated tasks or from the cache; and rows as prompt and completion.
 
 A chat's messages are rendered in :mod:`shared.finetune.data.chats`.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import DataError
 from shared.finetune.common.suggestions import did_you_mean
 from shared.finetune.data.chats import chat_field, chat_pairs, chat_prompt, last_answer, messages_of, plain
+from shared.finetune.data.values import REMOVE, check_text, is_missing, row_numbers
 from shared.finetune.schema.sections import DatasetSection
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def to_prompt_completion(
         DataError: If a column that the template names is not there, or a row can't be split.
     """
     check_columns(rows.column_names, dataset)
-    pairs = [pair for number, row in enumerate(rows, 1) for pair in _pairs(row, dataset, number, tokenizer, every_turn)]
+    pairs = [
+        pair
+        for number, row in zip(row_numbers(rows), rows, strict=True)
+        for pair in _pairs(row, dataset, number, tokenizer, every_turn)
+    ]
     from datasets import Dataset
 
     return Dataset.from_dict({"prompt": [p for p, _ in pairs], "completion": [c for _, c in pairs]})
@@ -132,7 +137,7 @@ def placeholders(template: str) -> list[str]:
 def around_response(dataset: DatasetSection) -> tuple[str, str]:
     """The template before the response's placeholder, and from it on.
 
-    Blanks before the placeholder go with the response: tokenizers join a blank and the word behind it to one token, so
+    Spaces before the placeholder belong to the response: tokenizers merge a space and the following word, so
     a prompt that ended with the blank would be split otherwise in training than in use. A final line break, as YAML's
     ``|`` leaves one, is dropped.
     """
@@ -178,9 +183,10 @@ def _check_names(needed: list[str], columns: list[str], where: str) -> None:
             raise DataError(found, fix=f"rename the column or the placeholder: {did_you_mean(name, columns)}")
 
 
-def cut_words(text: Any, column: str, dataset: DatasetSection) -> str:
-    """A column's text, cut after its ``max_words``; nothing for a gap."""
-    text = "" if text is None else str(text)
+def cut_words(text: Any, column: str, dataset: DatasetSection, row: int | None = None) -> str:
+    """A column's text, cut after its ``max_words``; nothing for a gap. ``row`` is its row's number, for messages."""
+    check_text(text, f"{dataset.name}, row {row}" if row else dataset.name, column)
+    text = "" if is_missing(text) else str(text)
     words = dataset.max_words.get(column)
     return text if words is None else " ".join(text.split()[:words])
 
@@ -190,9 +196,45 @@ def prompts_of(rows: Dataset, dataset: DatasetSection) -> list[str]:
     return [prompt_of(row, dataset) for row in rows]
 
 
-def _cut(row: Mapping[str, Any], dataset: DatasetSection) -> dict[str, Any]:
+def text_columns_of(dataset: DatasetSection) -> list[str]:
+    """The columns whose values are used in a prompt or a response."""
+    if dataset.prompt_template:
+        return list(dict.fromkeys(placeholders(dataset.prompt_template)))
+    return [dataset.text_field] if dataset.response_marker else []
+
+
+def response_column(dataset: DatasetSection) -> str | None:
+    """The column that holds the response; None where a marker or a chat does."""
+    if not dataset.prompt_template:
+        return None
+    return dataset.response_field or placeholders(dataset.prompt_template)[-1]
+
+
+def check_responses(rows: Dataset, dataset: DatasetSection, name: str) -> None:
+    """Refuse rows without a response, and cells that have no text, whichever part of the data they will be in.
+
+    Args:
+        rows: All rows of a file.
+        dataset: The ``dataset:`` section.
+        name: The file, for the message.
+
+    Raises:
+        DataError: Naming the row and the column.
+    """
+    response = response_column(dataset)
+    for column in text_columns_of(dataset):
+        for number, value in enumerate(rows[column] if column in rows.column_names else (), 1):
+            if not isinstance(value, str):
+                check_text(value, f"{name}, row {number}", column)
+            if column == response and (is_missing(value) or not str(value).strip()):
+                raise DataError(f"{name}, row {number}, column {column!r}: the response is empty", fix=REMOVE)
+
+
+def _cut(row: Mapping[str, Any], dataset: DatasetSection, where: str = "the input") -> dict[str, Any]:
     """The row with over-long columns cut after ``max_words`` words."""
-    cut = {key: "" if value is None else value for key, value in row.items()}
+    for name in text_columns_of(dataset):
+        check_text(row.get(name), where, name)
+    cut = {key: "" if is_missing(value) else value for key, value in row.items()}
     for name, words in dataset.max_words.items():
         if name in cut:
             cut[name] = " ".join(str(cut[name]).split()[:words])
@@ -211,17 +253,19 @@ def _pairs(
 def _pair(row: Mapping[str, Any], dataset: DatasetSection, where: str) -> tuple[str, str]:
     if dataset.prompt_template:
         before, after = around_response(dataset)
-        cut = _cut(row, dataset)
+        cut = _cut(row, dataset, where)
+        if not str(cut.get(response_column(dataset), "")).strip():
+            raise DataError(f"{where}, column {response_column(dataset)!r}: the response is empty", fix=REMOVE)
         prompt, completion = before.format_map(cut), after.format_map(cut)
     else:
         text, marker = str(row[dataset.text_field]), dataset.response_marker or ""
         at = text.rfind(marker)
         if at < 0:
             raise DataError(
-                f"{where}: the response marker {marker!r} does not stand in it",
+                f"{where}: it does not contain the response marker {marker!r}",
                 fix="set dataset.response_marker to the text that stands before each answer",
             )
         prompt, completion = text[: at + len(marker)], text[at + len(marker) :]
     if not completion.strip():
-        raise DataError(f"{where}: the response is empty", fix="remove the row; there is nothing to learn from it")
+        raise DataError(f"{where}: the response is empty", fix=REMOVE)
     return prompt, completion

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
-HEADS = ("method", "score %", "trained", "share %", "learning rate", "seconds", "not beaten")
+HEADS = ("method", "score %", "trainable", "share %", "learning rate", "seconds", "Pareto-optimal")
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Summary:
 
     Attributes:
         method: Its name.
-        scores: A share for each seed.
-        trained: Trained parameters, the head included.
+        scores: One share per seed.
+        trained: Trainable parameters, including the head.
         total: All parameters.
-        rate: Learning rate [1].
-        seconds: Mean time of a training [s].
-        on_front: Whether no other method is as good with fewer parameters, or better with as many.
+        rate: Learning rate.
+        seconds: Mean time of a training run [s].
+        on_front: Whether no other method is as good with fewer parameters, or better with as many (Pareto-optimal).
     """
 
     method: str
@@ -42,7 +42,7 @@ class Summary:
 
 
 def summaries(report: dict[str, Any]) -> list[Summary]:
-    """The methods of a report, the best first."""
+    """The methods of a report, best first."""
     from shared.plotting.pareto import pareto_front
 
     runs: dict[str, list[dict]] = {}
@@ -61,7 +61,7 @@ def summaries(report: dict[str, Any]) -> list[Summary]:
 
 
 def cells(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The table's cells under :data:`HEADS`: the methods, the baselines, then what was left out with the reason."""
+    """The table's cells under :data:`HEADS`: the methods, the baselines, then the methods that were left out."""
     rows = [
         (
             one.method, _spread([100 * score for score in one.scores]), f"{one.trained:,}",
@@ -81,21 +81,21 @@ def _spread(values: list[float]) -> str:
 
 
 def title(report: dict[str, Any]) -> str:
-    """What is compared, in a line."""
+    """What is compared, in one line."""
     seeds = ", ".join(map(str, report["seeds"]))
     return f"{report['task']}: {report['metric']} of {report['model']} on {report['dataset']}, seeds {seeds}"
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The comparison as a Markdown page, with the reasons of what was left out."""
+    """The comparison as a Markdown page, with the reasons why methods were left out."""
     lines = [f"# {title(report)}", "", f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
     lines += [f"| {' | '.join(row)} |" for row in cells(report)]
     budget = ", ".join(f"{name} {value}" for name, value in report["budget"].items() if value is not None)
     lines += ["", f"The same budget for all: {budget}."]
-    lines += ["*majority*: always the most frequent answer of the training rows.", ""]
+    lines += ["*majority*: the most frequent answer of the training rows, given to every row.", ""]
     lines += [f"- {name} was left out: {why}" for name, why in report["refused"].items()]
     if report["results"]:
-        lines += ["", "![Scores against trained parameters; the numbers are in the table](comparison.png)"]
+        lines += ["", "![Score against trainable parameters; the numbers are in the table](comparison.png)"]
     return "\n".join(lines) + "\n"
 
 
@@ -105,14 +105,14 @@ def rich_table(report: dict[str, Any]) -> Table:
 
     table = Table(title=title(report), title_justify="left")
     for head in HEADS:
-        table.add_column(head, justify="left" if head in ("method", "not beaten") else "right", overflow="fold")
+        table.add_column(head, justify="left" if head in ("method", "Pareto-optimal") else "right", overflow="fold")
     for row in cells(report):
         table.add_row(*row)
     return table
 
 
 def figure(report: dict[str, Any]) -> Figure:
-    """Score against trained parameters. (A radar plot of several scores says nothing about cost, so there is none.)"""
+    """Score against trainable parameters. (A radar plot of several scores would not show the cost.)"""
     from shared.plotting import pareto
 
     points = {one.method: (one.trained, [100 * score for score in one.scores]) for one in summaries(report)}

@@ -17,8 +17,8 @@ class Generation:
 
     Attributes:
         text: The answer, without the end-of-text token and cut before the first stop text.
-        ended: Whether the model ended it by itself, with its end-of-text token.
-        reason: ``"eos"``, ``"stop"`` (a stop text came) or ``"length"``.
+        ended: Whether the model ended it with its end-of-text token.
+        reason: ``"eos"``, ``"stop"`` (a stop text was generated) or ``"length"``.
     """
 
     text: str
@@ -35,17 +35,17 @@ def generate_answers(
     stop: Sequence[str] = (),
     progress: Any = None,
 ) -> list[Generation]:
-    """Answer prompts greedily, in batches of like length.
+    """Answer prompts greedily, in batches of similar length.
 
-    Prompts are sorted by length, so that little is padded, padded on the left, so that all answers start at the same
-    place, and the answers come back in the prompts' order.
+    Prompts are sorted by length to reduce padding, and padded on the left so that all answers start at the same
+    position. The answers are returned in the order of the prompts.
 
     Args:
         model: A causal language model.
-        tokenizer: Its tokenizer; left as it was.
+        tokenizer: Its tokenizer; not changed.
         prompts: The prompts.
         max_new_tokens: Longest answer [tokens].
-        batch_size: Prompts at once.
+        batch_size: Prompts per batch.
         stop: Texts that end an answer; they are not part of it.
         progress: Called with the number of finished prompts after each batch.
 
@@ -78,16 +78,16 @@ def _answer_batch(model: Any, tokenizer: Any, ids: list[list[int]], max_new_toke
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(ends), 0)
     input_ids = torch.tensor([[pad] * (width - len(one)) + one for one in ids], device=model.device)
     mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in ids], device=model.device)
-    # A fresh configuration: the model's own may sample, and greedy answers have to be the same on each call
+    # A new configuration: the model's own may sample, and greedy answers have to be deterministic
     settings = GenerationConfig(
         max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, eos_token_id=sorted(ends) or None
     )
     criteria = StoppingCriteriaList([_StopTexts(tokenizer, stop, width)]) if stop else None
     with torch.no_grad(), warnings.catch_warnings():
-        # peft counts positions from the prompt on, and warns that it leaves out those that generate() hands it
+        # peft counts positions from the prompt on, and warns that it ignores those that generate() passes
         warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
-        # use_model_defaults=False: else transformers takes do_sample=False for "not set" and follows a model whose own
-        # settings sample (Llama-2's do), so that "greedy" answers would be drawn at random
+        # use_model_defaults=False: otherwise transformers treats do_sample=False as "not set" and samples if the
+        # model's own settings do (as Llama-2's), so that "greedy" answers would be random
         out = model.generate(
             input_ids=input_ids,
             attention_mask=mask,
@@ -104,10 +104,10 @@ def _has_input_prompt(model: Any) -> bool:
 
 
 def _batches(ids: list[list[int]], order: list[int], size: int, alike: bool) -> Iterator[list[int]]:
-    """The prompts' places in batches; ``alike``: of one length each, so that nothing is padded.
+    """The prompts' indices in batches; ``alike``: each batch has prompts of one length only, so that nothing is padded.
 
     With virtual tokens peft leaves the positions to the model, which then counts the padding between them and the
-    text: answers would depend on what else is in the batch.
+    text, so that answers would depend on the rest of the batch.
     """
     batch: list[int] = []
     for place in order:
@@ -136,7 +136,7 @@ def _cut(tokenizer: Any, row: list[int], ends: set[int], stop: list[str]) -> Gen
 
 
 class _StopTexts:
-    """Ends each row of a batch as soon as a stop text stands in what it generated (a StoppingCriteria)."""
+    """Ends each row of a batch as soon as it has generated a stop text (a StoppingCriteria)."""
 
     def __init__(self, tokenizer: Any, stop: list[str], start: int):
         self.tokenizer, self.stop, self.start = tokenizer, stop, start

@@ -1,11 +1,11 @@
-"""Perplexity: how many equally likely tokens a model hesitates between, on average, at a token of the right answer."""
+"""Perplexity: exp of the mean cross-entropy per token of the reference answers."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
-from shared.finetune.common.processes import shared_out
+from shared.finetune.common.processes import split_over_processes
 from shared.finetune.tasks import TASKS
 from shared.finetune.tasks.batches import IGNORED, batches, pad
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def perplexity(model: Any, tokenizer: Any, rows: Dataset, config: Config) -> float:
-    """exp of the mean cross-entropy [nats] per token of the right answers, each with its end token.
+    """exp of the mean cross-entropy [nats] per token of the reference answers, including the end token.
 
-    The mean is over tokens and not over rows, so that it does not depend on the batches.
+    The mean is over tokens, not over rows, so that it does not depend on the batches.
 
     Args:
         model: A language model (CAUSAL_LM or SEQ_2_SEQ_LM).
@@ -33,7 +33,7 @@ def perplexity(model: Any, tokenizer: Any, rows: Dataset, config: Config) -> flo
     was_training = model.training
     model.eval()
     try:
-        found = shared_out(len(examples), lambda places: _losses(model, tokenizer, examples, places, config))
+        found = split_over_processes(len(examples), lambda places: _losses(model, tokenizer, examples, places, config))
     finally:
         model.train(was_training)
     total, tokens = (sum(values) for values in zip(*found, strict=True))
@@ -41,7 +41,7 @@ def perplexity(model: Any, tokenizer: Any, rows: Dataset, config: Config) -> flo
 
 
 def _examples(rows: Dataset, tokenizer: Any, config: Config) -> list[dict[str, list[int]]]:
-    """Prompt and completion as token numbers, with labels on the completion only, as in training."""
+    """Prompt and completion as token ids, with labels on the completion only, as in training."""
     from shared.finetune.data.prompts import to_prompt_completion
 
     made = []
@@ -57,7 +57,7 @@ def _examples(rows: Dataset, tokenizer: Any, config: Config) -> list[dict[str, l
 def _losses(
     model: Any, tokenizer: Any, examples: list[dict[str, list[int]]], places: list[int], config: Config
 ) -> list[tuple[float, int]]:
-    """For each example the summed cross-entropy [nats] of its answer, and the answer's tokens."""
+    """For each example the summed cross-entropy [nats] of its answer, and the number of the answer's tokens."""
     own = [examples[place] for place in places]
     found: list[tuple[float, int]] = [(0.0, 0)] * len(own)
     for batch in batches(own, config.evaluation.batch_size):
@@ -77,7 +77,7 @@ def _batch_losses(model: Any, tensors: dict[str, Any]) -> list[tuple[float, int]
             logits = model(**inputs).logits
         else:
             inputs.pop("labels")
-            # virtual tokens stand before the text: only the logits of the text's own places count
+            # virtual tokens come before the text: only the logits of the text's own positions count
             logits = model(**inputs).logits[:, -labels.shape[1] :][:, :-1]
             labels = labels[:, 1:]
     flat = logits.float().reshape(-1, logits.shape[-1])

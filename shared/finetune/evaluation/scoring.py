@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.finetune.common.processes import shared_out
+from shared.finetune.common.processes import split_over_processes
 from shared.finetune.evaluation.generation import Generation, generate_answers
 from shared.finetune.metrics.answers import NAMES as ANSWERS
-from shared.finetune.metrics.answers import judged, wanted
+from shared.finetune.metrics.answers import correct_answers, references_for
 from shared.finetune.tasks import TASKS
-from shared.finetune.tasks.regression import SCORES as DEGREE_SCORES
+from shared.finetune.tasks.regression import SCORES as REGRESSION_SCORES
 
 if TYPE_CHECKING:
     from shared.finetune.config.loading import Config
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 def score(
     generations: Sequence[Generation], references: Sequence[str], format_regex: str | None = None
 ) -> dict[str, float]:
-    """How many answers are right, and how many have the right form.
+    """How many answers are correct, and how many have the right format.
 
     Args:
         generations: The answers.
-        references: The right answers, in the same order.
-        format_regex: The form that an answer has to match as a whole; None: it only has to have ended by itself.
+        references: The references, in the same order.
+        format_regex: The regular expression that a whole answer has to match; None: it only has to end with the
+            end-of-text token.
 
     Returns:
-        ``exact_match`` and ``format`` as shares [0–1], ``n`` the number of answers.
+        ``exact_match`` and ``format`` as shares [0–1], ``n`` is the number of answers.
 
     Raises:
         ValueError: If the numbers of answers and references differ.
@@ -41,11 +42,11 @@ def score(
 
 
 def evaluate_rows(model: Any, tokenizer: Any, config: Config, split: str = "test", progress: Any = None) -> dict:
-    """Answer the rows of a split and score them, by the ``evaluation:`` section.
+    """Answer the rows of a split and score the answers, as set in ``evaluation:``.
 
     Returns:
-        The metrics of the task as shares [0–1], ``perplexity`` where it is asked for, ``n``, and ``answers``: one dict
-        per row with answer, reference, right (and prompt for CAUSAL_LM, whose shares are :func:`score`'s).
+        The metrics of the task as shares [0–1], ``perplexity`` if it is asked for, ``n``, and ``answers``: one
+        dict per row with answer, reference, right (and prompt for CAUSAL_LM, whose shares are those of :func:`score`).
     """
     rows = scored_rows(config, split)
     answer = _answer_rows if config.task_type == "CAUSAL_LM" else TASKS[config.task_type].evaluate
@@ -58,11 +59,11 @@ def evaluate_rows(model: Any, tokenizer: Any, config: Config, split: str = "test
 
 
 def check_references(config: Config, split: str = "test") -> None:
-    """Refuse rows that can't be judged: ``evaluation.metric`` needs more, or their labels are hidden. To be known
-    before hours of training, not after.
+    """Refuse rows that can't be scored, before hours of training: columns that ``evaluation.metric`` needs are missing,
+    or the labels are hidden.
 
     Raises:
-        DataError: Naming what the rows lack.
+        DataError: Naming what is missing.
     """
     from shared.finetune.data.prompts import response_of
 
@@ -71,7 +72,7 @@ def check_references(config: Config, split: str = "test") -> None:
         task.references(scored_rows(config, split), config, task.labels(config))
     elif config.task_type == "CAUSAL_LM" and config.evaluation.metric != "exact_match":
         rows = scored_rows(config, split)
-        wanted(rows, [response_of(row, config.dataset) for row in rows], config)
+        references_for(rows, [response_of(row, config.dataset) for row in rows], config)
 
 
 def scored_rows(config: Config, split: str) -> Any:
@@ -89,7 +90,7 @@ def _answer_rows(model: Any, tokenizer: Any, rows: Any, config: Config, progress
     pairs = to_prompt_completion(rows, config.dataset, tokenizer)
     prompts = list(pairs["prompt"])
     references = [reference_of(text, config.dataset, tokenizer) for text in pairs["completion"]]
-    right = wanted(rows, references, config)
+    right = references_for(rows, references, config)
 
     def answers_of(places: list[int]) -> list[Generation]:
         own = [prompts[place] for place in places]
@@ -97,26 +98,26 @@ def _answer_rows(model: Any, tokenizer: Any, rows: Any, config: Config, progress
             model, tokenizer, own, settings.max_new_tokens, settings.batch_size, settings.stop, progress
         )
 
-    found = shared_out(len(prompts), answers_of)
-    marks = judged(settings.metric, [one.text for one in found], right)
+    found = split_over_processes(len(prompts), answers_of)
+    correct = correct_answers(settings.metric, [one.text for one in found], right)
     answers = [
-        {"prompt": prompt, "answer": one.text.strip(), "reference": reference, "ended": one.ended, "right": mark}
-        for prompt, one, reference, mark in zip(prompts, found, references, marks, strict=True)
+        {"prompt": prompt, "answer": one.text.strip(), "reference": reference, "ended": one.ended, "right": right_}
+        for prompt, one, reference, right_ in zip(prompts, found, references, correct, strict=True)
     ]
-    scores = score(found, references, settings.format_regex) | {settings.metric: sum(marks) / len(marks)}
+    scores = score(found, references, settings.format_regex) | {settings.metric: sum(correct) / len(correct)}
     return {**scores, "answers": answers}
 
 
 def scores_text(found: dict[str, Any]) -> str:
     """The metrics in one line, ``accuracy 81.0%, f1 80.2% (n=200)``."""
-    known = [*ANSWERS[1:], *(name for task in TASKS.values() for name in task.metrics), *DEGREE_SCORES]
+    known = [*ANSWERS[1:], *(name for task in TASKS.values() for name in task.metrics), *REGRESSION_SCORES]
     shown = ", ".join(f"{name.replace('_', ' ')} {found[name]:.1%}" for name in dict.fromkeys(known) if name in found)
     more = f", perplexity {found['perplexity']:.2f}" if "perplexity" in found else ""
     return f"{shown}{more} (n={found['n']})"
 
 
 def majority(references: Iterable[str]) -> dict[str, Any]:
-    """The most frequent answer, and the share of exact matches that always giving it would reach."""
+    """The most frequent answer, and the share of exact matches if it were always given."""
     from collections import Counter
 
     references = [one.strip() for one in references]

@@ -1,7 +1,7 @@
 """Write a .safetensors file tensor by tensor: the library's own writer wants all of them in memory at once.
 
 The format (https://huggingface.co/docs/safetensors): eight bytes with the header's length, the header as JSON (for each
-tensor its number format, shape and place), the tensors' bytes one after another.
+tensor its dtype, shape and offsets), the tensors' bytes one after another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def write_shard(file: Path, kinds: Mapping[str, Kind], make: Callable[[str], Ite
 
     Args:
         file: The file.
-        kinds: Name -> (number format, shape) of each tensor.
+        kinds: Name -> (dtype, shape) of each tensor.
         make: Name -> the tensor, in pieces along its first dimension (or in one); called once for each, in the file's
             order.
 
@@ -34,7 +34,7 @@ def write_shard(file: Path, kinds: Mapping[str, Kind], make: Callable[[str], Ite
         Their size [bytes].
 
     Raises:
-        ValueError: If a made tensor has another number format or shape than it was said to have.
+        ValueError: If a tensor has another dtype or shape than announced.
     """
     # as the library does: wide formats first, so that each tensor starts at a multiple of its element's size
     order = sorted(kinds, key=lambda name: (-kinds[name][0].itemsize, name))

@@ -6,6 +6,7 @@ shard. BitFit's biases are in their places as soon as they are loaded.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +19,11 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
-PEFT_TYPES = {
-    "LORA": "lora",
-    "ADALORA": "adalora",
-    "IA3": "ia3",
-    "PROMPT_TUNING": "prompt-tuning",
-    "P_TUNING": "p-tuning",
-    "PREFIX_TUNING": "prefix-tuning",
-}
-CURE = "ship the adapter folder beside the base instead"
+SHIP = "ship the adapter folder beside the base instead"
 
 
 def refuse_unmergeable(settings: dict[str, Any], about: dict[str, Any], place: Path) -> None:
-    """Refuse an adapter that has no merge.
+    """Refuse an adapter that can't be merged.
 
     Args:
         settings: Its ``adapter_config.json``; empty where peft did not write it.
@@ -41,16 +34,29 @@ def refuse_unmergeable(settings: dict[str, Any], about: dict[str, Any], place: P
         ModelError: With the reason.
     """
     kind = settings.get("peft_type")
-    name = PEFT_TYPES.get(kind) if kind else about.get("peft", {}).get("method")
-    if name is None:
-        raise ModelError(f"{place} is a {kind} adapter, which has no merge here", fix=CURE)
-    if METHODS[name].no_merge:
-        raise ModelError(f"{place} ({kind or name}) has no merge: {METHODS[name].no_merge}", fix=CURE)
-    if settings.get("trainable_token_indices"):
-        raise ModelError(
-            f"{place} trains single token embeddings, which are not merged shard by shard",
-            fix="use peft's merge_and_unload()",
-        )
+    if kind:
+        own = [method for method in METHODS.values() if method.peft_type == kind]
+    elif about.get("peft", {}).get("method") in METHODS:
+        own = [METHODS[about["peft"]["method"]]]
+    else:
+        raise ModelError(f"{place} can't be merged: no method.json there says how it was trained", fix=SHIP)
+    reason = own[-1].no_merge if own else _no_merge_in_peft(kind)
+    if reason:
+        raise ModelError(f"{place} ({kind or own[-1].name}) can't be merged: {reason}", fix=SHIP)
+
+
+def _no_merge_in_peft(kind: str | None) -> str:
+    """Why peft can't merge a type of adapter that is no method of this project; empty if it can."""
+    from peft import PeftType
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+    from peft.tuners.tuners_utils import BaseTuner
+
+    if kind not in PeftType.__members__.values():
+        return "the installed peft does not know this type"
+    tuner = PEFT_TYPE_TO_TUNER_MAPPING.get(PeftType(kind))
+    if tuner is None or not issubclass(tuner, BaseTuner):
+        return "it does not change the base's weights"
+    return ""
 
 
 def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int, dict[str, torch.Tensor]]:
@@ -60,7 +66,7 @@ def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int
         config: The configuration that it was trained with.
         place: The adapter's folder.
         out: Folder to write into.
-        dtype: Number format of the merged weights; ``auto`` is float32 here.
+        dtype: dtype of the merged weights; ``auto`` is float32 here.
 
     Returns:
         The number of changed tensors, and the outputs before merging: ``tuned`` and those of the ``base``.
@@ -72,7 +78,11 @@ def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int
 
     tuned, _ = load_tuned(config, place, quantized=False, dtype="float32")
     wanted = outputs(tuned.to("cpu"), config)
-    merged = tuned.merge_and_unload() if hasattr(tuned, "merge_and_unload") else tuned
+    if hasattr(tuned, "merge_and_unload"):
+        _separate_shared(tuned)
+        merged = tuned.merge_and_unload(safe_merge=True)
+    else:
+        merged = tuned
     base, _ = load_base(config, quantized=False, dtype="float32", labels=describe(place).get("labels"))
     before = base.state_dict()
     changed = sum(not torch.equal(before[name].to("cpu"), one) for name, one in merged.state_dict().items())
@@ -81,8 +91,22 @@ def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int
     return changed, {"tuned": wanted, "base": plain}
 
 
+def _separate_shared(model: Any) -> None:
+    """Give each adapted module its own copy of shared weights: peft merges in place, and would change both."""
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    places = Counter(id(one) for _, one in model.named_parameters(remove_duplicate=False))
+    for layer in model.modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        for name, one in layer.get_base_layer()._parameters.items():
+            if one is not None and places[id(one)] > 1:
+                layer.get_base_layer()._parameters[name] = torch.nn.Parameter(one.detach().clone())
+
+
 def merged_outputs(config: Config, out: Path) -> torch.Tensor:
-    """What the written model says to the probes."""
+    """The written model's outputs for the probes."""
     import torch
     import transformers
 

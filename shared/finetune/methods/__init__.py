@@ -18,7 +18,7 @@ from shared.errors import ModelError
 
 
 class PeftSection(BaseModel):
-    """What all ``peft:`` sections share: unknown keys are problems, values keep their YAML type."""
+    """What all ``peft:`` sections share: unknown keys are errors, values keep their YAML type."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -30,14 +30,15 @@ class Method:
     Attributes:
         name: As written in ``peft.method``.
         section: Its part of the schema.
-        learning_rate: Where to start [1]; the methods differ by four orders of magnitude.
-        peft_config: (section, model, task_type) -> peft's configuration; None where peft is not used.
+        learning_rate: A first choice; the methods differ by four orders of magnitude.
+        peft_config: (section, model, task_type) -> peft's configuration; None if peft is not used.
         change: (section, model, task_type) -> None; freezes, unfreezes or extends the model in place.
-        refuse: (section, model, task_type) -> (what is wrong, fix) for a model that it can't tune, else None.
-        no_merge: Why its weights can't be folded into the base; empty where they can.
-        no_quantized: Why the base can't be a quantised one; empty where it can.
-        no_checkpointing: Why gradient checkpointing can't be used; empty where it can.
-        trains_base: Whether it changes every weight of the base.
+        peft_type: peft's name of the adapter's kind, by which an adapter that was trained elsewhere is recognized.
+        refuse: (section, model, task_type) -> (reason, fix) for a model that it can't tune, else None.
+        no_merge: Why its weights can't be merged into the base; empty if they can.
+        no_quantized: Why the base can't be quantised; empty if it can.
+        no_checkpointing: Why gradient checkpointing can't be used; empty if it can.
+        trains_base: Whether it trains every weight of the base.
         callback: section -> a Trainer callback that the method needs while it trains.
     """
 
@@ -52,10 +53,11 @@ class Method:
     no_checkpointing: str = ""
     trains_base: bool = False
     callback: Callable[[Any], Any] | None = None
+    peft_type: str = ""
 
     @property
     def mergeable(self) -> bool:
-        """Whether its weights can be folded into the base."""
+        """Whether its weights can be merged into the base."""
         return not self.no_merge
 
     def check(self, model: Any, section: PeftSection, task_type: str) -> None:
@@ -67,9 +69,16 @@ class Method:
         found = self.refuse(section, model, task_type) if self.refuse else None
         if found:
             raise ModelError(f"{self.name} on {type(model).__name__}: {found[0]}", fix=found[1])
+        from shared.finetune.methods.support.target_modules import wrong_targets
+
+        targets = getattr(section, "target_modules", None)
+        for place, why, fix in wrong_targets(model, targets):
+            key = "target_modules" + ("" if place is None else f"[{place}]")
+            value = targets if place is None else targets[place]
+            raise ModelError(f"peft.{key} = {value!r} on {type(model).__name__}: {why}", fix=fix)
 
     def apply(self, model: Any, section: PeftSection, task_type: str) -> Any:
-        """Make a base the model to train: what is to be trained (the task's head too) requires gradients.
+        """Turn a base into the model to train: trainable parameters, including the task's head, require gradients.
 
         Args:
             model: The base as :func:`shared.finetune.models.loading.load_base` gives it; changed in place.
@@ -77,7 +86,7 @@ class Method:
             task_type: ``config.task_type``.
 
         Returns:
-            The model to train; peft's wrapper of it for the methods that peft has.
+            The model to train; for methods of peft its wrapper.
 
         Raises:
             ModelError: If the method can't tune this architecture.

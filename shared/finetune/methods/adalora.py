@@ -16,21 +16,25 @@ class AdaLoraSection(PeftSection):
     """``peft:`` for AdaLoRA."""
 
     method: Literal["adalora"]
-    init_r: int = Field(12, ge=1, description="Rank of each update at the start [1].")
-    target_r: int = Field(8, ge=1, description="Mean rank at the end [1]: how much of the budget is left.")
-    lora_alpha: int | float = Field(
-        16, gt=0, description="The update is scaled by alpha over the rank that is left [1]."
+    init_r: int = Field(12, ge=1, description="Rank of each update at the start.")
+    target_r: int = Field(8, ge=1, description="Mean rank at the end, after pruning.")
+    lora_alpha: int | float = Field(16, gt=0, description="The update is scaled by alpha / current rank.")
+    lora_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the adapter's inputs that is set to zero during training [0–1]."
     )
-    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Share of the adapter's inputs zeroed in training [0–1].")
     target_modules: list[str] | str = Field("all-linear", description="Linear layers that get an update.")
-    tinit: int | None = Field(None, ge=0, description="Before pruning begins [steps]; null: a tenth of all.")
-    tfinal: int | None = Field(None, ge=0, description="After pruning has ended [steps]; null: three tenths of all.")
-    deltaT: int = Field(10, ge=1, description="From one pruning to the next [steps].")
-    orth_reg_weight: float = Field(0.5, ge=0, description="Weight of the penalty that keeps P and Q orthogonal [1].")
+    tinit: int | None = Field(
+        None, ge=0, description="Steps before pruning begins [steps]; null: a tenth of all steps."
+    )
+    tfinal: int | None = Field(
+        None, ge=0, description="Steps after pruning has ended [steps]; null: three tenths of all steps."
+    )
+    deltaT: int = Field(10, ge=1, description="Interval between prunings [steps].")
+    orth_reg_weight: float = Field(0.5, ge=0, description="Weight of the penalty that keeps P and Q orthogonal.")
 
 
 def adalora_config(section: AdaLoraSection, model: Any, task_type: str) -> AdaLoraConfig:
-    """peft's configuration of this section; the steps are filled in when training begins.
+    """peft's configuration of this section; the number of steps is set when training begins.
 
     Args:
         section: ``config.peft``.
@@ -61,4 +65,11 @@ def schedule(section: AdaLoraSection) -> Any:
     return AdaLoraSchedule(section.tinit, section.tfinal)
 
 
-METHOD = Method("adalora", AdaLoraSection, learning_rate=1e-3, peft_config=adalora_config, callback=schedule)
+METHOD = Method(
+    "adalora",
+    AdaLoraSection,
+    learning_rate=1e-3,
+    peft_config=adalora_config,
+    callback=schedule,
+    peft_type="ADALORA",
+)

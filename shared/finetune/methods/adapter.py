@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shared.finetune.methods import Method, PeftSection
+from shared.finetune.methods.ln_tuning import norm_modules
 from shared.finetune.methods.support.heads import head_modules, in_head
 
-NAME = "task"  # what the adapter is called inside the model
+NAME = "task"  # the adapter's name inside the model
 
 
 class AdapterSection(PeftSection):
@@ -21,17 +22,15 @@ class AdapterSection(PeftSection):
     kind: Literal["houlsby", "pfeiffer", "parallel"] = Field(
         "pfeiffer",
         description="houlsby: two per layer, after attention and after the feed-forward part; pfeiffer: one, after the "
-        "feed-forward part; parallel: one, beside it.",
+        "feed-forward part; parallel: one, parallel to it.",
     )
-    reduction_factor: float = Field(16, gt=0, description="The bottleneck is the hidden size divided by this [1].")
-    bottleneck: int | None = Field(
-        None, ge=1, description="Size m of the bottleneck [numbers], instead of reduction_factor."
-    )
+    reduction_factor: float = Field(16, gt=0, description="The bottleneck is the hidden size divided by this.")
+    bottleneck: int | None = Field(None, ge=1, description="Size m of the bottleneck, instead of reduction_factor.")
     non_linearity: Literal["relu", "gelu", "swish", "tanh", "leakyrelu"] | None = Field(
-        None, description="φ; null: the library's (houlsby swish, else relu). Houlsby's own code has gelu."
+        None, description="φ; null: the library's default (houlsby swish, else relu). Houlsby's own code uses gelu."
     )
     train_layer_norm: bool | None = Field(
-        None, description="Train the LayerNorms too, as Houlsby et al. do; null: for houlsby only."
+        None, description="Also train the LayerNorms, as Houlsby et al. do; null: for houlsby only."
     )
 
 
@@ -45,14 +44,14 @@ def adapter_config(section: AdapterSection, hidden_size: int) -> Any:
     from adapters import DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
 
     kind = {"houlsby": DoubleSeqBnConfig, "pfeiffer": SeqBnConfig, "parallel": ParBnConfig}[section.kind]
-    # the library rounds d // factor down; half a unit more gives exactly m also where m does not divide d
+    # the library rounds d // factor down; half a unit more gives exactly m even if m does not divide d
     factor = section.reduction_factor if section.bottleneck is None else hidden_size / (section.bottleneck + 0.5)
     given = {"non_linearity": section.non_linearity} if section.non_linearity else {}
     return kind(reduction_factor=factor, **given)
 
 
 def add_adapter(section: AdapterSection, model: Any, task_type: str) -> None:
-    """Put adapters into the model and freeze all but them, the head and, where asked for, the LayerNorms.
+    """Insert adapters into the model and freeze everything except them, the head and, if set, the LayerNorms.
 
     Args:
         section: ``config.peft``.
@@ -60,15 +59,10 @@ def add_adapter(section: AdapterSection, model: Any, task_type: str) -> None:
         task_type: ``config.task_type``.
     """
     import adapters
-    import torch
 
-    heads = head_modules(model)
-    norms = {
-        parameter
-        for module in model.modules()
-        if isinstance(module, torch.nn.LayerNorm) or type(module).__name__.endswith("Norm")
-        for parameter in module.parameters(recurse=False)
-    }
+    heads, norms = head_modules(model), set()
+    for name in norm_modules(model):
+        norms.update(model.get_submodule(name).parameters(recurse=False))
     adapters.init(model)
     notices = logging.getLogger("adapters.model_mixin")
     level = notices.level
@@ -87,6 +81,6 @@ METHOD = Method(
     AdapterSection,
     learning_rate=3e-4,
     change=add_adapter,
-    no_merge="its non-linearity can't be folded into a matrix",
-    no_quantized="the adapters library does not wrap bitsandbytes' layers here",
+    no_merge="its non-linearity can't be merged into a weight matrix",
+    no_quantized="the adapters library does not support bitsandbytes' layers",
 )

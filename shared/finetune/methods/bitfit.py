@@ -9,7 +9,7 @@ from pydantic import Field
 from shared.finetune.methods import Method, PeftSection
 from shared.finetune.methods.support.heads import head_modules, in_head
 
-# The paper's half-size choice: the query's bias, and that of the feed-forward part's first layer
+# The paper's subset of half the size: the query's bias, and that of the feed-forward part's first layer
 SUBSET = (".query.bias", ".intermediate.dense.bias")
 
 
@@ -19,13 +19,13 @@ class BitFitSection(PeftSection):
     method: Literal["bitfit"]
     biases: Literal["all", "query+intermediate"] = Field(
         "all",
-        description="Which biases: all, LayerNorm's too, or the query's and the feed-forward part's first layer's, "
-        "which are half as many and nearly as good.",
+        description="Which biases: all, including those of LayerNorm, or those of the query and of the feed-forward "
+        "part's first layer, which are half as many; the paper finds them nearly as good.",
     )
 
 
 def chosen_biases(section: BitFitSection, model: Any) -> list[str]:
-    """The names of the bias parameters that are trained; the head's are not among them."""
+    """The names of the trained bias parameters, without the head's."""
     heads = head_modules(model)
     names = [name for name, _ in model.named_parameters() if name.endswith("bias") and not in_head(name, heads)]
     # T5 has no bias, but a table named relative_attention_bias, whose parameter ends in "weight"
@@ -33,7 +33,7 @@ def chosen_biases(section: BitFitSection, model: Any) -> list[str]:
 
 
 def refuse_without_biases(section: BitFitSection, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why there is nothing to train here, and the fix; None where there is."""
+    """Why no parameter would be trained, and the fix; None otherwise."""
     if chosen_biases(section, model):
         return None
     if section.biases != "all" and chosen_biases(BitFitSection(method="bitfit"), model):
@@ -43,7 +43,7 @@ def refuse_without_biases(section: BitFitSection, model: Any, task_type: str) ->
 
 
 def train_biases(section: BitFitSection, model: Any, task_type: str) -> None:
-    """Freeze all but the biases and the head.
+    """Freeze everything except the biases and the head.
 
     Args:
         section: ``config.peft``.
@@ -61,5 +61,5 @@ METHOD = Method(
     learning_rate=1e-3,
     change=train_biases,
     refuse=refuse_without_biases,
-    no_quantized="the layers would have to be taken apart: bitsandbytes keeps their biases frozen in 16 bits",
+    no_quantized="bitsandbytes' layers keep their biases frozen, in 16 bits",
 )

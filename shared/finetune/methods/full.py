@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of the model is trained; nothing is added."""
+"""Full fine-tuning: every weight of the model is trained."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ METHOD = Method(
     FullSection,
     learning_rate=2e-5,
     no_merge="full fine-tuning changed the weights themselves: its model/ folder is the merged model already",
-    no_quantized="its integer codes have no gradient",
+    no_quantized="integer weights have no gradient",
     trains_base=True,
 )

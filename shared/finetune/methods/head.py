@@ -1,6 +1,6 @@
-"""Frozen base: only the new head is trained, on features that stay as pretraining left them (a linear probe).
+"""Linear probe: the base is frozen and only the new head is trained, on the features from pretraining.
 
-The baseline that any other method has to beat: what it reaches, the base already knew.
+It is a baseline for every other method: its score needs no change of the base.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from shared.finetune.methods.support.heads import head_modules, in_head
 
 
 class HeadOnlySection(PeftSection):
-    """``peft:`` for a frozen base with a trained head."""
+    """``peft:`` for a linear probe (frozen base with a trained head)."""
 
     method: Literal["head"]
 
 
 def refuse_without_head(section: HeadOnlySection, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why there is nothing to train here, and the fix; None where there is."""
+    """Why no parameter would be trained, and the fix; None otherwise."""
     if head_modules(model):
         return None
     return (
         "a language model has no new head, so nothing would be trained",
-        "score the base as it is: peft-labs evaluate",
+        "score the untuned base: peft-labs evaluate",
     )
 
 
 def train_head(section: HeadOnlySection, model: Any, task_type: str) -> None:
-    """Freeze all but the head.
+    """Freeze everything except the head.
 
     Args:
         section: ``config.peft``.
@@ -46,5 +46,5 @@ METHOD = Method(
     learning_rate=1e-3,
     change=train_head,
     refuse=refuse_without_head,
-    no_quantized="a linear probe of a quantised base is not built; its features differ from the base's",
+    no_quantized="the features of a quantised base differ from those of the base, so it would be another baseline",
 )

@@ -1,4 +1,4 @@
-"""(IA)³ (Liu et al., 2022, arXiv:2205.05638): trained vectors, 1 at first, that rescale keys, values and the FFN."""
+"""(IA)³ (Liu et al., 2022, arXiv:2205.05638): trained vectors, initially 1, that rescale keys, values and the FFN."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shared.finetune.methods import Method, PeftSection
 if TYPE_CHECKING:
     from peft import IA3Config
 
-# Where the paper's three vectors sit, as (all targets, those of the feed-forward part, whose input is rescaled).
-# peft's own defaults rescale BERT's attention output as well. GPT-2's fused c_attn brings the query along.
+# The paper's three vectors, as (all targets, those of the feed-forward part, whose input is rescaled).
+# peft's own defaults also rescale BERT's attention output. GPT-2's fused c_attn includes the query.
 PAPER = {
     "bert": (r".*\.(key|value|layer\.\d+\.output\.dense)", r".*\.layer\.\d+\.output\.dense"),
     "roberta": (r".*\.(key|value|layer\.\d+\.output\.dense)", r".*\.layer\.\d+\.output\.dense"),
@@ -32,15 +32,15 @@ class IA3Section(PeftSection):
         None, description="Layers that are rescaled; null: keys, values and the feed-forward part, as in the paper."
     )
     feedforward_modules: list[str] | str | None = Field(
-        None, description="Those of them whose input is rescaled instead of the output; null: the feed-forward part's."
+        None, description="The ones whose input is rescaled instead of the output; null: the feed-forward part's."
     )
 
 
 def refuse_unknown(section: IA3Section, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Architectures whose layers' names are not known have to be told."""
+    """Architectures whose layer names are unknown need ``target_modules``."""
     if model.config.model_type in PAPER or section.target_modules is not None:
         return None
-    return f"the layers of a {model.config.model_type} are not known here", "set target_modules and feedforward_modules"
+    return f"the layer names of {model.config.model_type} are unknown", "set target_modules and feedforward_modules"
 
 
 def ia3_config(section: IA3Section, model: Any, task_type: str) -> IA3Config:
@@ -67,4 +67,4 @@ def ia3_config(section: IA3Section, model: Any, task_type: str) -> IA3Config:
     )
 
 
-METHOD = Method("ia3", IA3Section, learning_rate=3e-3, peft_config=ia3_config, refuse=refuse_unknown)
+METHOD = Method("ia3", IA3Section, learning_rate=3e-3, peft_config=ia3_config, refuse=refuse_unknown, peft_type="IA3")

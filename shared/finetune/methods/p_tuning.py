@@ -1,7 +1,7 @@
-"""P-tuning (Liu et al., 2021, arXiv:2103.10385): virtual tokens that a small encoder makes; it is dropped afterwards.
+"""P-tuning (Liu et al., 2021, arXiv:2103.10385): virtual tokens from a small encoder, which is dropped afterwards.
 
-As in peft the tokens stand before the input and the base is frozen; the paper interleaves them with the input and, in
-its SuperGLUE runs, trains the base too.
+As in peft, the tokens come before the input and the base is frozen. The paper interleaves them with the input and, in
+its SuperGLUE runs, also trains the base.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ class PTuningSection(PeftSection):
     method: Literal["p-tuning"]
     num_virtual_tokens: int = Field(20, ge=1, description="Length p of the prompt [tokens]; p·d numbers are stored.")
     encoder: Literal["mlp", "lstm"] = Field(
-        "mlp", description="What makes the tokens while training: three linear layers, or a bidirectional LSTM and two."
+        "mlp",
+        description="The encoder during training: three linear layers, or a bidirectional LSTM and two linear layers.",
     )
     encoder_hidden_size: int | None = Field(
-        None, ge=1, description="Width of the encoder [numbers]; null: the model's own."
+        None, ge=1, description="Hidden size of the encoder; null: the model's hidden size."
     )
     encoder_num_layers: int = Field(2, ge=1, description="Depth of the LSTM [layers]; the MLP always has three.")
     encoder_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout between the LSTM's layers [0–1].")
@@ -64,4 +65,5 @@ METHOD = Method(
     peft_config=p_tuning_config,
     refuse=refuse_virtual_tokens,
     no_merge=NO_MERGE,
+    peft_type="P_TUNING",
 )

@@ -1,6 +1,6 @@
-"""P-tuning v2 (Liu et al., 2022, arXiv:2110.07602): prompts in every layer and a new head, for small models too.
+"""P-tuning v2 (Liu et al., 2022, arXiv:2110.07602): prompts in every layer, and a new head.
 
-peft has no class of that name: it is prefix-tuning without the MLP, with the task's head trained beside it.
+peft has no class of that name: it is prefix-tuning without the MLP, with a trained task head.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PTuningV2Section(PeftSection):
         "classification, about 100 for sequence tagging.",
     )
     init_weights: Literal["random", "zero"] = Field(
-        "random", description="zero starts from keys and values of zero, which disturb a small model less."
+        "random", description="zero: keys and values start at zero, which changes a small model less."
     )
 
 
@@ -59,5 +59,6 @@ METHOD = Method(
     peft_config=p_tuning_v2_config,
     refuse=refuse_prefix,
     no_merge=NO_MERGE,
+    peft_type="PREFIX_TUNING",
     no_checkpointing=NO_CHECKPOINTING,
 )

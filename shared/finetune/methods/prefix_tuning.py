@@ -1,6 +1,6 @@
 """Prefix-tuning (Li and Liang, 2021, arXiv:2101.00190): trained keys and values before those of every layer.
 
-While training an MLP makes them from a small matrix; only its product is stored.
+During training an MLP produces them from a small matrix; only its output is stored.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from shared.finetune.methods import Method, PeftSection
 if TYPE_CHECKING:
     from peft import PrefixTuningConfig
 
-NO_MERGE = "its prefix is a piece of the key/value cache, not a change of a weight"
-NO_CHECKPOINTING = "the prefix is a key/value cache, which gradient checkpointing switches off"
+NO_MERGE = "its prefix is a part of the key/value cache and changes no weight"
+NO_CHECKPOINTING = "the prefix is a key/value cache, which gradient checkpointing disables"
 
 
 class PrefixTuningSection(PeftSection):
@@ -26,21 +26,25 @@ class PrefixTuningSection(PeftSection):
         20, ge=1, description="Length p of the prefix [tokens]; 2·p·L·d numbers are stored."
     )
     prefix_projection: bool = Field(
-        True, description="Make the prefix with an MLP while training, as in the paper: steadier, many more parameters."
+        True,
+        description="Produce the prefix with an MLP during training, as in the paper: more stable, more parameters.",
     )
-    encoder_hidden_size: int = Field(512, ge=1, description="Width of that MLP [numbers]; the paper: 512 or 800.")
+    encoder_hidden_size: int = Field(512, ge=1, description="Hidden size of that MLP; the paper: 512 or 800.")
     init_weights: Literal["random", "zero"] = Field(
-        "random", description="zero starts from keys and values of zero, which disturb a small model less."
+        "random", description="zero: keys and values start at zero, which changes a small model less."
     )
 
 
 def refuse_prefix(section: Any, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why this model can't take a prefix, and the fix; None where it can."""
+    """Why this model can't take a prefix, and the fix; None otherwise."""
     if model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        why = "with this transformers it computes positions from a cache's length and fails on a prefix (TypeError)"
+        why = "this transformers computes its positions from the cache's length and fails with a prefix (TypeError)"
         return why, "use a BERT, or another method"
     if getattr(model.config, "is_encoder_decoder", False) and task_type != "SEQ_2_SEQ_LM":
-        return "peft's prefix is made for text-to-text tasks here", "use SEQ_2_SEQ_LM, or an encoder such as BERT"
+        return (
+            "for an encoder-decoder, peft's prefix supports text-to-text tasks only",
+            "use SEQ_2_SEQ_LM, or an encoder such as BERT",
+        )
     return None
 
 
@@ -73,5 +77,6 @@ METHOD = Method(
     peft_config=prefix_tuning_config,
     refuse=refuse_prefix,
     no_merge=NO_MERGE,
+    peft_type="PREFIX_TUNING",
     no_checkpointing=NO_CHECKPOINTING,
 )

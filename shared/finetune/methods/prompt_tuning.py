@@ -1,6 +1,6 @@
-"""Prompt tuning (Lester et al., 2021, arXiv:2104.08691): p trained embeddings before the input, all else frozen.
+"""Prompt tuning (Lester et al., 2021, arXiv:2104.08691): p trained embeddings before the input; the rest is frozen.
 
-It matches full fine-tuning on models of some 10 billion parameters and is weak on small ones.
+It matches full fine-tuning on models of about 10 billion parameters and is weak on small ones.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from shared.finetune.methods import Method, PeftSection
 if TYPE_CHECKING:
     from peft import PromptTuningConfig
 
-NO_MERGE = "its virtual tokens are inputs, not changes of a weight"
+NO_MERGE = "its virtual tokens are inputs and change no weight"
 POOL = (
-    "What classification with an encoder reads: cls is the text's own [CLS] behind the prompt, first is position 0, "
-    "the first virtual token, which is what peft alone would take."
+    "Which output classification with an encoder uses: cls is the text's own [CLS] after the prompt, first is position "
+    "0, the first virtual token, as in peft."
 )
 
 
@@ -28,19 +28,19 @@ class PromptTuningSection(PeftSection):
     num_virtual_tokens: int = Field(20, ge=1, description="Length p of the prompt [tokens]; p·d parameters.")
     init: Literal["vocab", "text", "random"] = Field(
         "vocab",
-        description="Where the prompt starts: embeddings of random words, of init_text, or random numbers (peft draws "
+        description="Initial prompt: embeddings of random tokens, of init_text, or random numbers (peft draws "
         "them from N(0, 1), far outside most models' embeddings).",
     )
     init_text: str | None = Field(
-        None, description="init: text starts from this text's tokens, repeated or cut to the prompt's length."
+        None, description="With init: text, the prompt starts from this text's tokens, repeated or cut to its length."
     )
     pool: Literal["cls", "first"] = Field("cls", description=POOL)
 
 
 def refuse_virtual_tokens(section: Any, model: Any, task_type: str) -> tuple[str, str] | None:
-    """Why virtual input tokens can't be put before this model's input, and the fix; None where they can."""
+    """Why virtual tokens can't be put before this model's input, and the fix; None otherwise."""
     if getattr(model.config, "is_encoder_decoder", False) and task_type != "SEQ_2_SEQ_LM":
-        why = "it finds the place to classify by token numbers, which virtual tokens do not have"
+        why = "it finds the position to classify by token ids, which virtual tokens do not have"
         return why, "use an encoder such as BERT, or SEQ_2_SEQ_LM with the label as text"
     return None
 
@@ -50,7 +50,7 @@ def prompt_tuning_config(section: PromptTuningSection, model: Any, task_type: st
 
     Args:
         section: ``config.peft``.
-        model: The base; ``init: text`` takes the tokenizer beside its weights.
+        model: The base; ``init: text`` uses the tokenizer in its folder.
         task_type: ``config.task_type``.
     """
     from peft import PromptTuningConfig
@@ -76,4 +76,5 @@ METHOD = Method(
     peft_config=prompt_tuning_config,
     refuse=refuse_virtual_tokens,
     no_merge=NO_MERGE,
+    peft_type="PROMPT_TUNING",
 )

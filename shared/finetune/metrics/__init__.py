@@ -1,4 +1,4 @@
-"""The tasks' metrics as small modules of the ``evaluate`` library, loaded from this folder: its own come from the Hub.
+"""The tasks' metrics as small modules of the ``evaluate`` library, loaded from this folder, since its own need the Hub.
 
 ``evaluate.load`` copies a module into its cache and imports it from there; that takes some milliseconds.
 """
@@ -26,10 +26,10 @@ def compute(name: str, predictions: list[Any], references: list[Any], **settings
     Args:
         name: One of :data:`NAMES`.
         predictions: One per row.
-        references: The right ones, in the same order.
+        references: The references, in the same order.
         settings: The metric's own.
 
     Returns:
-        Name -> share [0–1]; final_number and pass_at_1 add ``right``: which of the predictions are right.
+        Name -> share [0–1]; final_number and pass_at_1 add ``right``: which of the predictions are correct.
     """
     return load(name).compute(predictions=predictions, references=references, **settings)

@@ -1,4 +1,4 @@
-"""The metrics of generated answers (CAUSAL_LM): what they compare an answer with, and which answers are right."""
+"""The metrics of generated answers (CAUSAL_LM): what an answer is compared with, and which answers are correct."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAMES = ("exact_match", "final_number", "pass_at_1")
 
 
-def wanted(rows: Dataset, references: Sequence[str], config: Config) -> list[str]:
-    """What ``evaluation.metric`` compares the answers with.
+def references_for(rows: Dataset, references: Sequence[str], config: Config) -> list[str]:
+    """The references that ``evaluation.metric`` compares the answers with.
 
     Args:
         rows: The raw rows.
@@ -31,12 +31,12 @@ def wanted(rows: Dataset, references: Sequence[str], config: Config) -> list[str
 
     Raises:
         DataError: If the rows lack what the metric needs.
-        HardwareError: If programs can't be run here.
+        HardwareError: If programs can't be run on this machine.
     """
     if config.evaluation.metric == "pass_at_1":
-        from shared.finetune.metrics.code_execution import check_judge
+        from shared.finetune.metrics.code_execution import check_code_execution
 
-        check_judge()
+        check_code_execution()
         return tests_of(rows, config)
     if config.evaluation.metric == "final_number":
         check_numbers(references, config.dataset.name)
@@ -44,10 +44,10 @@ def wanted(rows: Dataset, references: Sequence[str], config: Config) -> list[str
 
 
 def tests_of(rows: Dataset, config: Config) -> list[str]:
-    """Each row's tests as Python; lists of lines (MBPP has such) are joined.
+    """Each row's tests as Python; lists of lines (as in MBPP) are joined.
 
     Raises:
-        DataError: If there is no column of tests, or a row has none: any program would pass them.
+        DataError: If there is no column of tests, or a row has none, since any program would pass.
     """
     field, name = config.evaluation.tests_field, config.dataset.name
     if field not in rows.column_names:
@@ -63,13 +63,13 @@ def tests_of(rows: Dataset, config: Config) -> list[str]:
     return tests
 
 
-def judged(metric: str, answers: Sequence[str], right: Sequence[str]) -> list[bool]:
-    """Which answers are right.
+def correct_answers(metric: str, answers: Sequence[str], right: Sequence[str]) -> list[bool]:
+    """Which answers are correct.
 
     Args:
         metric: One of :data:`NAMES`.
         answers: The answers.
-        right: As :func:`wanted` gives them, in the same order.
+        right: As :func:`references_for` gives them, in the same order.
     """
     if metric == "exact_match":
         return [one.strip() == other.strip() for one, other in zip(answers, right, strict=True)]

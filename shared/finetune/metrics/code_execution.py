@@ -1,7 +1,7 @@
-"""Run generated programs against their tests, each in a process of its own with little time and memory.
+"""Run generated programs against their tests, each in its own process with limits on time and memory.
 
-The limits hold off what models write by mistake: loops without end, floods of output, files removed, a verdict printed
-instead of earned. They are no wall against a program that was written to break out.
+The limits protect against what models write by mistake: endless loops, huge outputs, deleted files, a printed success
+message. They are not a sandbox for hostile programs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from shared.errors import HardwareError
 BLOCK = re.compile(r"```python[ \t]*\r?\n(.*?)^[ \t]*```", re.DOTALL | re.MULTILINE)
 SECONDS, MEGABYTES = 2, 256
 WORKER = Path(__file__).with_name("code_execution_worker.py")
-PATIENCE = 5  # a machine that is shared takes longer on the clock than on the processor
+PATIENCE = 5  # on a shared machine, wall-clock time exceeds CPU time
 
 
-def code_in(text: str) -> str:
+def extract_code(text: str) -> str:
     """The last block of Python in an answer; empty if there is none."""
     return (BLOCK.findall(text) or [""])[-1]
 
@@ -37,20 +37,20 @@ def code_in(text: str) -> str:
 def passes(text: str, tests: str, seconds: int = SECONDS, megabytes: int = MEGABYTES) -> bool:
     """Whether the program in an answer passes its tests.
 
-    It runs in a fresh interpreter and an empty folder, without this package and the environment; it can write no file
-    and start no process. Output goes nowhere. The verdict is a random word that the worker says after the last test:
-    to print "passed", or to leave with status 0 before the tests, does not help.
+    It runs in a new interpreter and an empty folder, without this package and without environment variables. It can
+    neither write files nor start processes, and its output is discarded. The worker reports success by a random word
+    after the last test, so that printing "passed", or exiting with status 0 before the tests, does not count.
 
     Args:
         text: The answer, with a block of Python.
-        tests: Python that fails on a wrong program, such as lines of assert; it sees the program's names.
-        seconds: Longest computing time [s]; on the clock it may be five times as long. Windows has the clock only.
-        megabytes: Largest memory [MB]; not limited on Windows and macOS.
+        tests: Python code that fails on a wrong program, such as asserts; it can use the program's names.
+        seconds: Limit of CPU time [s]; the limit of wall-clock time, the only one on Windows, is five times as long.
+        megabytes: Limit of memory [MB]; none on Windows and macOS.
 
     Returns:
-        False for a wrong result, an error, too much time or memory, or no program at all.
+        False for a wrong result, an error, an exceeded limit, or no program.
     """
-    code = code_in(text)
+    code = extract_code(text)
     if not code.strip():
         return False
     word = secrets.token_hex(16)
@@ -58,23 +58,23 @@ def passes(text: str, tests: str, seconds: int = SECONDS, megabytes: int = MEGAB
     return _last_word(json.dumps(job).encode(), len(word), PATIENCE * seconds) == word.encode()
 
 
-def verdicts(texts: Sequence[str], tests: Sequence[str]) -> list[bool]:
-    """Whether each answer's program passes its tests, some at a time.
+def run_tests(texts: Sequence[str], tests: Sequence[str]) -> list[bool]:
+    """Whether each answer's program passes its tests; several run in parallel.
 
     Raises:
-        HardwareError: If not even a program that does nothing passes on this machine.
+        HardwareError: If programs can't be run on this machine.
     """
-    check_judge()
+    check_code_execution()
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         return list(pool.map(passes, texts, tests))
 
 
 @cache
-def check_judge() -> None:
-    """Refuse to judge where programs can't be run: every answer would count as wrong.
+def check_code_execution() -> None:
+    """Stop if programs can't be run on this machine: every answer would count as wrong.
 
     Raises:
-        HardwareError: If a right program fails.
+        HardwareError: If a correct program fails.
     """
     if not passes("```python\none = 1\n```", "assert one == 1", seconds=10):
         raise HardwareError(
@@ -84,8 +84,10 @@ def check_judge() -> None:
 
 
 def _last_word(job: bytes, length: int, seconds: float) -> bytes:
-    """The first bytes that the worker says; nothing after the time is up."""
-    kept = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}  # no Windows process starts bare
+    """The first bytes that the worker writes; none if the time limit is exceeded."""
+    kept = {
+        name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ
+    }  # Windows starts no process without it
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-B", str(WORKER)],
@@ -101,10 +103,10 @@ def _last_word(job: bytes, length: int, seconds: float) -> bytes:
         try:
             with suppress(OSError), process.stdin:  # the worker may die before it has read its job
                 process.stdin.write(job)
-            return process.stdout.read(length)  # no more than that: a flood must not fill this process's memory
+            return process.stdout.read(length)  # no more than that: a huge output must not fill the memory
         finally:
             clock.cancel()
-            clock.join()  # or it might kill a stranger who has the number next
+            clock.join()  # otherwise it might kill a later process with the same id
             _end(process)
             process.wait()
             process.stdout.close()

@@ -1,4 +1,4 @@
-"""Run one program and its tests; :mod:`.code_execution` starts this file in an interpreter of its own."""
+"""Run one program and its tests; :mod:`.code_execution` starts this file in a separate interpreter."""
 
 import _thread
 import contextlib
@@ -8,7 +8,7 @@ import sys
 
 # Raised by Python itself (sys.addaudithook) before it does these things; a hook can't be removed again
 REFUSED = ("os.", "shutil.", "subprocess.", "socket.", "ctypes.", "signal.", "resource.", "pty.", "_winapi.", "winreg.")
-ALLOWED = ("os.listdir", "os.scandir", "os.walk", "os.putenv", "os.unsetenv")  # what importing and reading need
+ALLOWED = ("os.listdir", "os.scandir", "os.walk", "os.putenv", "os.unsetenv")  # needed to import and to read
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -17,14 +17,14 @@ def refuse(event, arguments):
     if event == "open":
         _, mode, flags = arguments
         if set(mode or "") & set("wax+") or (flags or 0) & WRITING:
-            raise PermissionError("a program that is judged writes no files")
+            raise PermissionError("a tested program may not write files")
     elif event.startswith(REFUSED) and event not in ALLOWED:
-        raise PermissionError(f"a program that is judged may not use {event}")
+        raise PermissionError(f"a tested program may not use {event}")
 
 
 def no_threads(*arguments, **settings):
-    """In place of what starts a thread: the system's limit of processes counts threads, but not for root."""
-    raise PermissionError("a program that is judged starts no threads")
+    """Replaces what starts a thread: the system's limit of processes counts threads, but not for root."""
+    raise PermissionError("a tested program may not start threads")
 
 
 def limit(seconds, megabytes):
@@ -41,7 +41,7 @@ def limit(seconds, megabytes):
 
 
 def main():
-    """Read the job, run it, and say its word if nothing failed."""
+    """Read the job, run it, and write its word if nothing failed."""
     job = json.load(sys.stdin.buffer)
     mouth, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

@@ -1,4 +1,4 @@
-"""The number that a worked answer comes to, as GSM8K, MetaMath or plain text give it."""
+"""The final number of a worked answer, in the format of GSM8K, of MetaMath, or in plain text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from shared.errors import DataError
 
 HASHES, PHRASE = "####", re.compile(r"the answer is", re.IGNORECASE)
-# 7, -7, 1,200, 0.50, .5, 3/4; a minus behind a word or a number is a sign of arithmetic or a hyphen
+# 7, -7, 1,200, 0.50, .5, 3/4; a minus after a word or a number is subtraction or a hyphen
 NUMBER = re.compile(
     r"(?:(?<![\w)])[-−] ?)?\$?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?:\.\d+)?(?:/[1-9]\d*(?![\d.]))?"
 )
@@ -19,15 +19,15 @@ LATEX = re.compile(r"\\[dt]?frac\{(\d+)\}\{(\d+)\}")
 def final_number(text: str) -> Fraction | None:
     """The number that an answer ends in.
 
-    It is the first one behind ``####`` on that line (the first such mark, as GSM8K's own script has it), else behind
-    "The answer is" (the last one, as MetaMath's), else the last number of the text.
+    It is the first number after the first ``####`` on that line (as in GSM8K's own script), else after the last
+    "The answer is" (as in MetaMath's), else the last number of the text.
 
     Args:
         text: The answer.
 
     Returns:
-        The number, exactly: ``1,200.50`` is 2401/2. None where there is none; an answer that marks its end and gives no
-        number there has none, whatever it reckoned before.
+        The number, exactly: ``1,200.50`` is 2401/2. None if there is none, also if
+        ``####`` or "The answer is" is not followed by a number.
     """
     text = LATEX.sub(r"\1/\2", text)
     if HASHES in text:
@@ -40,13 +40,13 @@ def final_number(text: str) -> Fraction | None:
 
 
 def same_number(answer: str, reference: str) -> bool:
-    """Whether an answer comes to the reference's number."""
+    """Whether an answer ends in the reference's number."""
     right = final_number(reference)
     return right is not None and final_number(answer) == right
 
 
 def check_numbers(references: Sequence[str], name: str) -> None:
-    """Refuse references that come to no number: no answer to them could be right.
+    """Refuse references without a final number: no answer to them could be correct.
 
     Args:
         references: The reference answers.
@@ -58,7 +58,7 @@ def check_numbers(references: Sequence[str], name: str) -> None:
     for place, text in enumerate(references, 1):
         if final_number(text) is None:
             raise DataError(
-                f"{name}, row {place}: evaluation.metric is final_number, but the reference comes to no number: "
+                f"{name}, row {place}: evaluation.metric is final_number, but the reference has no final number: "
                 f"{text.strip()[-60:]!r}",
                 fix="remove such rows, or set evaluation.metric: exact_match",
             )
@@ -73,5 +73,5 @@ def _first(rest: str) -> Fraction | None:
 def _value(text: str) -> Fraction | None:
     try:
         return Fraction(re.sub(r"[,$ ]", "", text).replace("−", "-"))
-    except ValueError:  # thousands of digits, as a model that repeats itself writes them
+    except ValueError:  # thousands of digits, as in the output of a model that repeats itself
         return None

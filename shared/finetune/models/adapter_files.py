@@ -9,6 +9,7 @@ from typing import Any
 from shared.errors import ModelError
 
 WEIGHTS = "adapter_model.safetensors"
+EMBEDDINGS = ("weight", "base_layer.weight", "original_module.weight", "token_adapter.base_layer.weight")
 
 
 def check_adapter(folder: Path) -> dict[str, Any]:
@@ -50,6 +51,30 @@ def check_adapter(folder: Path) -> dict[str, Any]:
             fix="it was saved before training; " + again,
         )
     return config
+
+
+def embedding_keys(model: Any) -> list[str]:
+    """The names under which peft may save the whole embeddings of a model, input and output."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    paths = [path for path, module in model.named_modules() if any(module is end for end in ends)]
+    return [f"base_model.model.{path}.{name}" for path in paths for name in EMBEDDINGS]
+
+
+def vocabulary(folder: Path, model: Any) -> int:
+    """The number of tokens that an adapter was trained with: the base's, unless its file holds larger embeddings.
+
+    Args:
+        folder: The adapter's folder.
+        model: The base.
+    """
+    from safetensors import safe_open
+
+    with safe_open(folder / WEIGHTS, framework="pt") as tensors:
+        there = set(tensors.keys())
+        for key in embedding_keys(model):
+            if key in there:
+                return tensors.get_slice(key).get_shape()[0]
+    return model.get_input_embeddings().weight.shape[0]
 
 
 def _grows_from_zero(name: str) -> bool:

@@ -1,20 +1,27 @@
-"""Errors of loading a model, with the fix."""
+"""Errors while loading a model, with the fix."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
+from shared.finetune.models.offline import offline_models
 from shared.finetune.schema.sections import ModelSection
 
 if TYPE_CHECKING:
-    pass
+    from shared.finetune.config import Config
 
 
 class hub_errors:
-    """Turns the many errors of a model's loading into ModelErrors with a fix."""
+    """Turns the errors of loading a model into a ModelError with a fix.
 
-    def __init__(self, section: ModelSection):
+    Args:
+        section: ``config.model``.
+        config: The whole configuration, so that the fix fits its task and method.
+    """
+
+    def __init__(self, section: ModelSection, config: Config | None = None):
+        self.config = config
         self.name = section.name_or_path
         self.login = section.use_auth_token
 
@@ -32,8 +39,8 @@ class hub_errors:
         if "GatedRepoError" in names or "gated repo" in text:
             login = "" if self.login else ", and set model.use_auth_token: true"
             raise ModelError(
-                f"{self.name} is gated: its owner has to let you in",
-                fix=f"ask on https://huggingface.co/{self.name}, run `hf auth login`{login}; or name an "
+                f"{self.name} is gated: its owner has to grant you access",
+                fix=f"ask for access on https://huggingface.co/{self.name}, run `hf auth login`{login}; or name an "
                 "ungated model in model.name_or_path",
             ) from error
         if "RepositoryNotFoundError" in names or "is not a valid model identifier" in text:
@@ -48,8 +55,8 @@ class hub_errors:
             or "offline mode" in text.lower()
         ):
             raise ModelError(
-                f"{self.name} is not on this machine and the Hub is out of reach",
-                fix="go online once, or use tiny:llama or fetched:smollm2-135m-instruct (peft-labs fetch-models)",
+                f"{self.name} is not on this machine and the Hub can't be reached",
+                fix=f"go online once, or {offline_models(self.config)}",
             ) from error
         if "SafetensorError" in names or "no file named model.safetensors" in text:
             raise ModelError(

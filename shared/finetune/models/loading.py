@@ -1,4 +1,4 @@
-"""Base models and their tokenizers: where they come from, in which number format, quantised or not."""
+"""Base models and their tokenizers: source, dtype, quantisation."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 def resolve(name: str) -> str:
-    """The folder of a ``tiny:`` or ``fetched:`` model or of a local one; a Hub id stays as it is.
+    """The folder of a ``tiny:`` or ``fetched:`` model or of a local one; a Hub id is returned unchanged.
 
     Args:
         name: ``model.name_or_path``.
 
     Raises:
-        ModelError: If a local or embedded model is not there.
+        ModelError: If a local or embedded model does not exist.
     """
     if name.startswith("tiny:"):
         from shared.tiny import model_path
@@ -59,20 +59,20 @@ def load_base(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The base model of a configuration, with the head of its task, and its tokenizer.
 
-    A head that the checkpoint does not bring starts at random: set the seed before.
+    A head that is not in the checkpoint is initialized randomly: set the seed before.
 
     Args:
         config: The configuration.
-        quantized: None follows ``model.quantization``; True quantises (to NF4 with double quantisation where the
+        quantized: None follows ``model.quantization``; True quantises (to NF4 with double quantisation if the
             section is absent); False loads the plain weights.
-        dtype: Number format instead of ``model.dtype``.
+        dtype: Replaces ``model.dtype``.
         labels: Names of the classes (SEQ_CLS, TOKEN_CLS); None takes those of the training rows.
 
     Returns:
-        The model, on the accelerator where there is one, and the tokenizer with a padding token.
+        The model, on the accelerator if there is one, and the tokenizer with a padding token.
 
     Raises:
-        ModelError: If it is missing, gated or out of reach; with the fix.
+        ModelError: If it is missing, gated or can't be reached; with the fix.
     """
     section, task = config.model, TASKS[config.task_type]
     path = resolve(section.name_or_path)
@@ -80,7 +80,7 @@ def load_base(
     device = _device(config)
     if labels is None and task.labels is not None:
         labels = task.labels(config)
-    with hub_errors(section):
+    with hub_errors(section, config):
         model = _from_pretrained(path, section, quantization, dtype or section.dtype, device, task, labels)
     if quantization is None:
         model.to(device)
@@ -91,7 +91,7 @@ def load_base(
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in accepted]
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    if task.has_head:  # a classifier does not generate; the Trainer would take these over itself, with a notice
+    if task.has_head:  # a classifier does not generate; the Trainer would set these itself, with a notice
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             setattr(model.config, name, getattr(tokenizer, name))
     return model, tokenizer
@@ -100,13 +100,13 @@ def load_base(
 def load_tokenizer(section: ModelSection, path: str | None = None, words: bool = False) -> PreTrainedTokenizerBase:
     """The base's tokenizer.
 
-    A tokenizer without padding token (Llama-2 has none) pads with its end-of-text token: padded places are masked out
-    of attention and loss, so the choice has no effect on the numbers.
+    A tokenizer without padding token (such as Llama-2's) pads with its end-of-text token: padding is masked in
+    attention and loss, so the choice does not change the results.
 
     Args:
         section: ``config.model``.
-        path: Where it lies; None finds it.
-        words: Whether it is to read single words: byte-level ones (GPT-2, RoBERTa) then put a blank before each.
+        path: Its folder; None finds it.
+        words: Whether it gets single words: byte-level tokenizers (GPT-2, RoBERTa) then put a space before each.
     """
     from transformers import AutoTokenizer
 
@@ -137,7 +137,7 @@ def _from_pretrained(
         extra["attn_implementation"] = section.attn_implementation
     if quantization is not None:
         need_bitsandbytes()
-        # a head is trained in full: it must not be stored in integer codes
+        # a head is fully trained: it must not be quantised
         kept = [*HEADS, "pooler"] if task.has_head else None
         extra["quantization_config"] = bits_and_bytes(quantization, kept)
         extra["device_map"] = {"": device}
@@ -149,20 +149,20 @@ def _from_pretrained(
     arguments = {"dtype": number, "use_safetensors": True, **extra, **_hub_arguments(section)}
     if not task.has_head:
         return kind.from_pretrained(path, **arguments)
-    with _no_warnings():  # that the head is new is no news
+    with _no_warnings():  # the warning that the head is new is expected
         model, report = kind.from_pretrained(path, output_loading_info=True, **arguments)
-    _refuse_holes(report["missing_keys"], section)
+    _refuse_missing(report["missing_keys"], section)
     model.fresh_modules = lacking(report["missing_keys"])
     return model
 
 
-def _refuse_holes(missing: Sequence[str], section: ModelSection) -> None:
-    """A checkpoint may lack the head and the pooler before it, and nothing else."""
-    holes = [name for name in missing if not in_head(name, (*HEADS, "pooler"))]
-    if holes:
+def _refuse_missing(missing: Sequence[str], section: ModelSection) -> None:
+    """Only the head and the pooler before it may be missing in a checkpoint."""
+    absent = [name for name in missing if not in_head(name, (*HEADS, "pooler"))]
+    if absent:
         raise ModelError(
-            f"{section.name_or_path} lacks {len(holes)} weights of this architecture, {holes[0]} among them",
-            fix="check model.name_or_path: the weights belong to another model, or the file is cut off",
+            f"{section.name_or_path} lacks {len(absent)} weights of this architecture, for example {absent[0]}",
+            fix="check model.name_or_path: the weights belong to another model, or the file is incomplete",
         )
 
 
@@ -194,11 +194,11 @@ def _hub_arguments(section: ModelSection) -> dict[str, Any]:
 
 
 def _device(config: Config) -> str:
-    """Where the model goes: ``training.use_cpu`` wins, else :func:`shared.machine.choose_device`."""
+    """The model's device: the CPU with ``training.use_cpu``, else :func:`shared.machine.choose_device`."""
     from shared.machine import choose_device
 
     if config.training.use_cpu:
         return "cpu"
     device = choose_device().value
-    # each process of a distributed run has its own card
+    # each process of a distributed run has its own GPU
     return f"cuda:{int(os.environ.get('LOCAL_RANK', 0))}" if device == "cuda" else device

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from shared.errors import ModelError
 from shared.finetune.schema.sections import ModelSection, Quantization
-
-if TYPE_CHECKING:
-    pass
 
 
 def bits_and_bytes(section: Quantization, kept: Sequence[str] | None = None) -> Any:
@@ -17,7 +14,7 @@ def bits_and_bytes(section: Quantization, kept: Sequence[str] | None = None) -> 
 
     Args:
         section: The section.
-        kept: Modules that stay as they are; None: transformers' own choice, the output layer.
+        kept: Modules that are not quantised; None: transformers' default, the output layer.
     """
     import torch
     from transformers import BitsAndBytesConfig
@@ -30,12 +27,12 @@ def bits_and_bytes(section: Quantization, kept: Sequence[str] | None = None) -> 
 def exact_4bit_on_cpu(model: Any) -> Any:
     """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-bf16.
 
-    In eval mode ``Linear4bit`` there rounds its scale factors to bfloat16 and drops the double quantisation, for good:
-    a training that evaluates in between would go on with other base weights than it began with, layers whose width is
-    no multiple of 64 fail, and results would differ from machine to machine.
+    In eval mode, ``Linear4bit`` on such CPUs permanently rounds its scale factors to bfloat16 and drops the double
+    quantisation. A run that evaluates in between would continue with other base weights, layers whose width is not a
+    multiple of 64 fail, and results would differ between machines.
 
     Args:
-        model: A quantised model; changed in place and returned. Others are left as they are.
+        model: A quantised model; changed in place and returned. Other models are not changed.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):

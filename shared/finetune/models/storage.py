@@ -1,8 +1,8 @@
-"""What a training leaves on disk, and the way back: base + adapter + head with the same outputs.
+"""Storing a fine-tuned model and loading it again with the same outputs.
 
-A folder holds ``method.json`` (method, task, classes, columns) and, by the method, peft's adapter, the trained
-parameters by name (``delta.safetensors``: BitFit's biases, bottleneck adapters), or the whole model. All weights are
-safetensors.
+A folder contains ``method.json`` (method, task, classes, columns) and, depending on the method, peft's adapter, the
+trained parameters by name (``delta.safetensors``: BitFit's biases, bottleneck adapters), or the whole model. All
+weights are safetensors.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 DELTA = "delta.safetensors"
 DESCRIPTION = "method.json"
-# A layer that AdaLoRA has pruned away has rank 0, which peft takes for a shard of a distributed model, and warns
+# A layer that AdaLoRA has pruned completely has rank 0; peft warns, since it looks like a part of a sharded model
 PRUNED = r"Adapter '.*': \d+ LoRA tensor\(s\) have invalid shape"
 AGAIN = "train again: peft-labs train --config …, or restore the folder from a backup"
 
 
 def kind_of(config: Config) -> str:
-    """The name of the folder that a method's weights go to: ``model`` for a whole model, else ``adapter``."""
+    """The name of the folder with a method's weights: ``model`` for a whole model, else ``adapter``."""
     return "model" if METHODS[config.peft.method].trains_base else "adapter"
 
 
 def store(model: Any, folder: Path, config: Config) -> None:
-    """Save what was trained.
+    """Save the trained weights.
 
     Args:
         model: The trained model.
-        folder: Where to; made if it is not there.
-        config: The configuration it was trained by.
+        folder: The folder; created if needed.
+        config: The configuration it was trained with.
     """
     folder.mkdir(parents=True, exist_ok=True)
     method = METHODS[config.peft.method]
@@ -59,10 +59,10 @@ def store(model: Any, folder: Path, config: Config) -> None:
 
 
 def save_peft(model: Any, folder: Path) -> None:
-    """Save peft's adapter offline: peft's question to the Hub is answered here.
+    """Save peft's adapter without a request to the Hub.
 
-    On saving, peft looks up the base's vocabulary size on the Hub to see whether embeddings were resized, and warns
-    when it can't. Embeddings are saved when an adapter trains them, and never otherwise.
+    When saving, peft looks up the base's vocabulary size on the Hub to see whether embeddings were resized, and warns
+    if it can't. Embeddings are saved here if an adapter trains them, and never otherwise.
     """
     trained = any(
         key in str(getattr(one, "target_modules", "")) + str(getattr(one, "modules_to_save", ""))
@@ -85,7 +85,7 @@ def restore(config: Config, place: Path, quantized: bool | None = None, dtype: s
     """The model that :func:`store` saved, in eval mode, and its tokenizer.
 
     Args:
-        config: The configuration; its ``model`` section names the base, its task must be the stored one.
+        config: The configuration; its ``model`` section names the base, its task must match the stored one.
         place: The folder.
         quantized: As in :func:`shared.finetune.models.loading.load_base`.
         dtype: As in :func:`shared.finetune.models.loading.load_base`.
@@ -113,7 +113,7 @@ def restore(config: Config, place: Path, quantized: bool | None = None, dtype: s
 
 
 def describe(place: Path) -> dict[str, Any]:
-    """``method.json`` of a folder; empty where there is none, as in folders that other programs wrote.
+    """``method.json`` of a folder; empty if there is none, as in folders written by other programs.
 
     Raises:
         ModelError: If it is damaged.
@@ -138,26 +138,30 @@ def _refuse_other_task(about: dict[str, Any], config: Config, place: Path) -> No
 def _with_adapter(model: Any, place: Path, task_type: str, about: dict[str, Any]) -> Any:
     from peft import PeftModel
 
-    from shared.finetune.methods.support.peft_wrapper import mend
+    from shared.finetune.methods.support.peft_wrapper import adapt_wrapper
+    from shared.finetune.models.adapter_files import vocabulary
 
     with warnings.catch_warnings():
-        # peft asks the base's config for its vocabulary size and warns when the base is no Hub id
+        # peft looks for the base's vocabulary size and warns if the base is not a Hub id
         warnings.filterwarnings("ignore", message="Could not find a config file")
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
-        # AdaLoRA names its ranks by parameters; peft looks for modules of these names, and uses them all the same
+        # AdaLoRA's rank_pattern has names of parameters; peft warns that no modules match, and uses it anyway
         warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
+        if task_type == "CAUSAL_LM" and vocabulary(place, model) != model.get_input_embeddings().weight.shape[0]:
+            # tokens were added before training; their rows are in the adapter's file
+            model.resize_token_embeddings(vocabulary(place, model), mean_resizing=False)
         tuned = PeftModel.from_pretrained(model, str(place))
-    return mend(tuned, task_type, about.get("peft", {}).get("pool", "cls")).eval()
+    return adapt_wrapper(tuned, task_type, about.get("peft", {}).get("pool", "cls")).eval()
 
 
 def _with_delta(model: Any, place: Path, task_type: str, about: dict[str, Any]) -> Any:
-    """The base with the trained parameters put in; those of an adapter have their places made first."""
+    """The base with the trained parameters; the method is applied first, so that an adapter's parameters exist."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     if not about:
-        raise ModelError(f"{place / DESCRIPTION} is missing: nothing says what {DELTA} belongs to", fix=AGAIN)
+        raise ModelError(f"{place / DESCRIPTION} is missing: it describes what {DELTA} belongs to", fix=AGAIN)
     method = METHODS[about["peft"]["method"]]
     model = method.apply(model, method.section.model_validate(about["peft"]), task_type)
     try:

@@ -1,4 +1,4 @@
-"""Tuned models: a base with its adapter or delta, or a whole model folder."""
+"""Fine-tuned models: a base with its adapter or delta, or a complete model folder."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from shared.finetune.models.loading import load_base
 def load_tuned(
     config: Config, folder: str | Path | None, quantized: bool | None = None, dtype: str | None = None
 ) -> tuple[Any, PreTrainedTokenizerBase]:
-    """The tuned model: a base with an adapter, a whole model folder, or (folder None) the untuned base.
+    """The fine-tuned model: a base with an adapter, a model folder, or (folder None) the untuned base.
 
     Args:
         config: The configuration that the adapter was trained with.
-        folder: An adapter folder, a model folder, or a run's folder that holds one of them as ``adapter``/``model``.
+        folder: An adapter folder, a model folder, or a run folder with one of them as ``adapter``/``model``.
         quantized: As in :func:`load_base`.
         dtype: As in :func:`load_base`.
 
     Returns:
-        The model in eval mode, with its head as it was trained, and the tokenizer.
+        The model in eval mode, with its trained head, and the tokenizer.
 
     Raises:
-        ModelError: If the folder holds neither, its file is damaged, or it was trained for another task.
+        ModelError: If the folder contains neither, a file is damaged, or it was trained for another task.
     """
     if folder is None:
         return load_base(config, quantized, dtype)
@@ -40,7 +40,7 @@ def load_tuned(
 
 
 def find_weights(folder: Path) -> Path:
-    """The folder that really holds an adapter or a model: itself, or its ``adapter`` or ``model`` part.
+    """The folder that contains the adapter or the model: itself, or its subfolder ``adapter`` or ``model``.
 
     Raises:
         ModelError: If there is none.
@@ -51,6 +51,6 @@ def find_weights(folder: Path) -> Path:
     if not folder.is_dir():
         raise ModelError(f"there is no folder {folder}", fix="train first: peft-labs train --config …")
     raise ModelError(
-        f"{folder} holds neither adapter_config.json nor config.json",
+        f"{folder} contains neither adapter_config.json nor config.json",
         fix="name the folder that `peft-labs train` wrote, or its adapter/ part",
     )

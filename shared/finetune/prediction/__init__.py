@@ -1,1 +1,1 @@
-"""Inference over files: inputs of several formats, an output file that can be resumed."""
+"""Inference over files: inputs in several formats, and an output file that can be resumed."""

@@ -1,8 +1,7 @@
-"""A file of inputs, read row by row: each becomes a prompt, or columns for a task, or says what is wrong with it."""
+"""A file of inputs, read row by row: each row becomes a prompt, the columns of a task, or an error."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
 from shared.finetune.data import prompt_of, prompt_of_text
+from shared.finetune.data.text_files import csv_records, is_damaged, open_text
 from shared.finetune.tasks import TASKS
 
 if TYPE_CHECKING:
     from shared.finetune.config import Config
 
-SUFFIXES = (".txt", ".csv", ".jsonl")
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Item:
 
     Attributes:
         line: Its line in the file, from 1.
-        row: Its columns; None for a bad row.
+        row: Its columns; None for an invalid row.
         prompt: The prompt made of it, for CAUSAL_LM.
         needed: The columns that the task predicts from, for the other tasks.
-        error: What is wrong with a bad row.
+        error: What is wrong with an invalid row.
     """
 
     line: int
@@ -39,26 +39,26 @@ class Item:
 
 
 def read_inputs(file: Path, config: Config, tokenizer: Any = None) -> Iterator[Item]:
-    """The inputs of a file, one per line (.txt), row (.csv, with a header) or object (.jsonl).
+    """The inputs of a file, one per line (.txt), row (.csv or .tsv, with a header) or object (.jsonl).
 
-    They are read as they are asked for, so that a file may be larger than the memory.
+    They are read lazily, so that a file may be larger than the memory.
 
     Args:
         file: The file.
-        config: The configuration: its task, and for CAUSAL_LM the template that makes a row a prompt.
+        config: The configuration: its task, and for CAUSAL_LM the template that turns a row into a prompt.
         tokenizer: For chats: the tokenizer whose template renders them.
 
     Returns:
-        One item per input in the file's order; bad rows say what is wrong with them.
+        One item per input in the file's order; invalid rows have an ``error``.
 
     Raises:
-        DataError: If the file is missing or of another kind.
+        DataError: If the file is missing or has an unknown suffix.
     """
     if file.suffix not in SUFFIXES:
         raise DataError(f"{file}: input files are {', '.join(SUFFIXES)}", fix="convert the file")
     if not file.is_file():
         raise DataError(f"there is no file {file}", fix="check --input_file")
-    rows = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}[file.suffix](file)
+    rows = {".txt": _txt, ".csv": _csv, ".tsv": _csv, ".jsonl": _jsonl}[file.suffix](file)
     return (_item(line, row, error, config, tokenizer) for line, row, error in rows)
 
 
@@ -89,16 +89,15 @@ def _item(line: int, row: dict[str, Any] | None, error: str | None, config: Conf
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str | None, str | None]]:
-    """Each line with its number, or what is wrong with its bytes; blank lines are left out."""
-    with file.open("rb") as opened:
-        for number, raw in enumerate(opened, 1):
-            raw = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
-            if not raw.strip():
+    """Each line with its number, or an error if it is not UTF-8; blank lines are skipped."""
+    with open_text(file, newline="\n") as opened:
+        for number, line in enumerate(opened, 1):
+            if not line.strip():
                 continue
-            try:
-                yield number, raw.decode("utf-8").rstrip("\r\n"), None
-            except UnicodeDecodeError as error:
-                yield number, None, f"not UTF-8 ({error.reason} at byte {error.start})"
+            if is_damaged(line):
+                yield number, None, "not UTF-8"
+            else:
+                yield number, line.rstrip("\r\n"), None
 
 
 def _txt(file: Path) -> Iterator[Row]:
@@ -122,23 +121,7 @@ def _jsonl(file: Path) -> Iterator[Row]:
 
 
 def _csv(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
-        reader = csv.reader(opened, strict=True)
-        header = next(reader, [])
-        while True:
-            line = reader.line_num + 1
-            try:
-                values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield line, None, f"not CSV: {error}"
-                continue
-            if not values:
-                continue
-            if len(values) != len(header):
-                yield line, None, f"{len(values)} columns instead of {len(header)}"
-            elif any("\udc80" <= char <= "\udcff" for value in values for char in value):
-                yield line, None, "not UTF-8"
-            else:
-                yield line, dict(zip(header, values, strict=True)), None
+    header, records = csv_records(file)
+    for record in records:
+        row = None if record.values is None else dict(zip(header, record.values, strict=True))
+        yield record.line, row, record.error or None

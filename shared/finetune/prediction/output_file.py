@@ -1,4 +1,4 @@
-"""The output of a batch inference while it grows: what was answered before a kill is not answered again."""
+"""The output of a batch inference while it is written: after a kill, finished answers are not computed again."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ SUFFIXES = (".json", ".jsonl")
 WEIGHTS = ("*.safetensors", "*.json")
 
 
-class AnswerFile:
+class OutputFile:
     """Answers, in the inputs' order, as .json (one list) or .jsonl (one object per line).
 
-    They are collected in a hidden file beside the output, which appears whole at the end. The hidden file's name holds
-    the digest of what the answers depend on (:func:`digest_of`), so that it is never continued with other inputs.
+    They are collected in a hidden file next to the output, which is renamed at the end. The hidden file's name contains
+    the digest of everything the answers depend on (:func:`digest_of`), so that it is never continued with other inputs.
 
     Attributes:
-        done: How many inputs an earlier, interrupted run has answered.
-        discarded: How many such answers were thrown away, since they were not to be kept.
+        done: Number of inputs that an interrupted run has answered.
+        discarded: Number of such answers that were deleted, without ``resume``.
 
     Args:
         output: The file to write.
@@ -48,13 +48,13 @@ class AnswerFile:
         others = [one for one in output.parent.glob(f".{output.name}.*.part") if one != self._part]
         if resume and others and not self._part.is_file():
             raise DataError(
-                f"the interrupted run that would write {output} had other inputs, another model or other settings",
-                fix=f"repeat its very command with --resume, or remove {others[0]} and start without",
+                f"the interrupted run that wrote to {output} had other inputs, another model or other settings",
+                fix=f"repeat its exact command with --resume, or remove {others[0]} and start without",
             )
         self._begin(resume, others)
 
     def _begin(self, resume: bool, others: Sequence[Path]) -> None:
-        """Keep whole lines only: the last one may have been cut off by a kill."""
+        """Keep complete lines only: the last one may have been cut off by a kill."""
         if resume and self._part.is_file():
             with self._part.open("r+b") as file:
                 sizes = [len(line) for line in file if line.endswith(b"\n")]
@@ -68,17 +68,17 @@ class AnswerFile:
         self._part.touch()
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Add answers; they outlive a kill once this returns."""
+        """Add answers; they are on disk when this returns."""
         with self._part.open("ab") as file:
             file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
             file.flush()
             os.fsync(file.fileno())
 
     def finish(self) -> tuple[int, int]:
-        """Put the output in its place.
+        """Write the output under its own name.
 
         Returns:
-            The number of answers and of bad rows.
+            The number of answers and of invalid rows.
         """
         with self._part.open(encoding="utf-8") as file:
             answered = ["answer" in json.loads(line) for line in file]
@@ -92,19 +92,19 @@ class AnswerFile:
 
 
 def check_suffix(output: Path) -> None:
-    """Refuse an output of an unknown kind.
+    """Refuse an output with an unknown suffix.
 
     Raises:
-        DataError: With the kinds there are.
+        DataError: With the known suffixes.
     """
     if output.suffix not in SUFFIXES:
-        raise DataError(f"{output}: output files are {', '.join(SUFFIXES)}", fix="name it so")
+        raise DataError(f"{output}: output files are {', '.join(SUFFIXES)}", fix="change the suffix")
 
 
 def digest_of(inputs: Path | str, config: Config, model: Path | None) -> str:
     """What the answers depend on: the inputs' bytes, the configuration, the model's files.
 
-    The batch size is left out: after running out of memory one goes on with a smaller one.
+    The batch size is left out: after running out of memory, a run may be resumed with a smaller one.
 
     Args:
         inputs: The input file, or the text.

@@ -1,1 +1,1 @@
-"""What a configuration may hold: sections, keys, types, and where each stands in the YAML file."""
+"""The keys of a configuration: sections, types, and their lines in the YAML file."""

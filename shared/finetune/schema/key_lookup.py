@@ -1,4 +1,4 @@
-"""Where a key belongs: the sections of the schema, and the fix for a key that is misspelt or in the wrong one."""
+"""Where a key belongs: the sections of the schema, and the fix for a misspelled or misplaced key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.finetune.methods import METHODS
 from shared.finetune.schema.library_arguments import NOT_IN_SFT
 from shared.finetune.schema.yaml_source import Source
 
-# What these values are called in other programs and in older versions; the names here are the libraries' own
+# Names of these keys in other programs and in older versions; this schema uses the libraries' names
 OTHER_NAMES = {
     "alpha": "lora_alpha",
     "batch_size": "per_device_train_batch_size",
@@ -59,14 +59,14 @@ def sections_with(key: Any, schema: type[BaseModel]) -> list[tuple[str, FieldInf
 
 
 def required_in(field: FieldInfo) -> str:
-    """The required keys of a section, for a message; empty for a key that is no section."""
+    """The required keys of a section, for a message; empty for a key that is not a section."""
     sections = parts(field.annotation)
-    wanted = [name for name, field in sections[0].model_fields.items() if field.is_required()] if sections else []
-    return ", ".join(wanted)
+    required = [name for name, field in sections[0].model_fields.items() if field.is_required()] if sections else []
+    return ", ".join(required)
 
 
 def unknown_key_fix(path: tuple, source: Source, schema: type[BaseModel]) -> str:
-    """What to do about a key that its section does not have.
+    """The fix for a key that its section does not have.
 
     Args:
         path: The key's path in the YAML.
@@ -84,16 +84,16 @@ def unknown_key_fix(path: tuple, source: Source, schema: type[BaseModel]) -> str
     if elsewhere:
         return f"it belongs under {' or '.join(f'{one}:' if one else 'no section' for one in sorted(elsewhere))}"
     if here == "peft" and (methods := [name for name, one in METHODS.items() if key in one.section.model_fields]):
-        mine = ", ".join(name for name in own if name != "method") or "nothing else"
-        return f"it is of method {', '.join(methods)}; {source.get(('peft', 'method'))} takes {mine}"
+        mine = ", ".join(name for name in own if name != "method") or "no other keys"
+        return f"it belongs to method {', '.join(methods)}; {source.get(('peft', 'method'))} takes {mine}"
     if difflib.get_close_matches(key, own, n=1, cutoff=0.6):
         return did_you_mean(key, own)
     meant = OTHER_NAMES.get(key) or next(
         iter(difflib.get_close_matches(key, {name for _, name in everywhere}, n=1, cutoff=0.8)), None
     )
-    places = sorted({section for section, name in everywhere if name == meant and section not in ("", here)})
-    if meant and places:
-        return f"did you mean {places[0]}.{meant}? It belongs under {places[0]}:"
+    sections = sorted({section for section, name in everywhere if name == meant and section not in ("", here)})
+    if meant and sections:
+        return f"did you mean {sections[0]}.{meant}? It belongs under {sections[0]}:"
     return did_you_mean(key, own)
 
 

@@ -1,6 +1,6 @@
 """A library's dataclass as a section of the schema: names, types, defaults and help come from the pinned version.
 
-What the libraries leave out stands in the tables below: the values that a text may take, limits and units of numbers.
+The tables below add what the libraries leave out: allowed values of strings, limits and units of numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LIMITS: dict[str, dict[str, float]] = {
     "max_steps": {"ge": -1},
     "max_length": {"ge": 2},
 }
-# [unit] of their numbers; "1" is a number without one. tests/finetune/config/test_reference.py tells if one is missing.
+# Units of their numbers; empty: a number without a unit. tests/finetune/config/test_reference.py finds missing ones.
 UNITS: dict[str, str] = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), "rows"),
     **dict.fromkeys(("per_gpu_train_batch_size", "per_gpu_eval_batch_size"), "rows"),
@@ -42,8 +42,8 @@ UNITS: dict[str, str] = {
     ),
     **dict.fromkeys(("max_steps", "warmup_steps", "torch_empty_cache_steps"), "steps"),
     **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), "steps; below 1: share of all steps"),
-    **dict.fromkeys(("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"), "1"),
-    **dict.fromkeys(("max_grad_norm", "neftune_noise_alpha", "router_aux_loss_coef", "seed", "data_seed"), "1"),
+    **dict.fromkeys(("learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"), ""),
+    **dict.fromkeys(("max_grad_norm", "neftune_noise_alpha", "router_aux_loss_coef", "seed", "data_seed"), ""),
     **dict.fromkeys(("warmup_ratio", "label_smoothing_factor"), "share, 0–1"),
     **dict.fromkeys(("dataloader_num_workers", "dataset_num_proc", "tpu_num_cores"), "processes"),
     **dict.fromkeys(("local_rank", "past_index"), "number, from 0; -1: none"),
@@ -55,29 +55,29 @@ UNITS: dict[str, str] = {
     "ddp_bucket_cap_mb": "MB",
     "ddp_timeout": "seconds",
 }
-# SFTConfig's fields that this framework sets itself, and where the same is said here
+# SFTConfig's fields that this framework sets itself, and the key to use instead
 NOT_IN_SFT: dict[str, str] = {
-    "model_init_kwargs": "the base is loaded by model:",
+    "model_init_kwargs": "the base is loaded as set in model:",
     "trust_remote_code": "write it under model:",
-    "chat_template_path": "chats go through the template of the model's own tokenizer",
+    "chat_template_path": "chats are rendered by the template of the model's tokenizer",
     "dataset_text_field": "write dataset.text_field with dataset.response_marker",
-    "dataset_kwargs": "rows are prepared by dataset:",
+    "dataset_kwargs": "rows are prepared as set in dataset:",
     "eos_token": "examples end with the tokenizer's own end token",
-    "pad_token": "padding takes the tokenizer's own token",
-    "truncation_mode": "TRL 1.16 knows one mode only: the end is cut off",
-    "assistant_only_loss": "write dataset.train_on; an answer's tokens are the only ones that count anyway",
+    "pad_token": "padding uses the tokenizer's own token",
+    "truncation_mode": "TRL 1.16 has one mode only: the end is cut off",
+    "assistant_only_loss": "write dataset.train_on; the loss is computed on answers only anyway",
 }
 
 
 def library_fields(
     kind: type, without: Collection[str] = (), aliases: Mapping[str, AliasChoices] | None = None
 ) -> dict[str, Any]:
-    """A library's dataclass as pydantic's fields: name -> (type, field with default and the help's first sentence).
+    """A library's dataclass as pydantic's fields: name -> (type, field with default and first sentence of the help).
 
     Args:
         kind: The dataclass; its fields carry their help as transformers' arguments do.
         without: Names to leave out.
-        aliases: Other names that a field may be written with.
+        aliases: Other accepted names of a field.
     """
     hints, fields = typing.get_type_hints(kind), {}
     for spec in dataclasses.fields(kind):
@@ -110,7 +110,7 @@ def first_sentence(text: str) -> str:
 
 
 def _strict_hint(hint: Any) -> Any:
-    """A hint in which ``Enum | str`` allows the enum's values only, and foreign classes are left out."""
+    """A hint in which ``Enum | str`` allows the enum's values only, and classes of other libraries are left out."""
     choices = typing.get_args(hint) or (hint,)
     if typing.get_origin(hint) not in (Union, type(int | str)):
         return hint

@@ -1,4 +1,4 @@
-"""One problem of a configuration, and the lists of problems that a user can work off in one go."""
+"""A problem of a configuration, and the error that lists all of them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from shared.errors import ConfigError
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a configuration.
+    """One problem of a configuration.
 
     Attributes:
-        file: The file, as it was named by the user.
-        line: Line in the file, counted from 1; 0 for a value that came from the command line.
+        file: The file, as named by the user.
+        line: Line in the file, from 1; 0 for a value from the command line.
         key: The dotted key, for example ``training.learning_rate``.
-        value: The value that stands there (None where the key is missing).
+        value: The current value (None if the key is missing).
         message: What is wrong.
         fix: What to write instead.
     """
@@ -30,21 +30,21 @@ class Problem:
     fix: str
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else f"{self.file} (command line)"
+        where = f"{self.file}:{self.line}" if self.line else f"{self.file} (command line)"
         shown = "" if self.value is None else f" = {_short(self.value)}"
-        return f"{place}: {self.key}{shown}: {self.message}" + (f" -> {self.fix}" if self.fix else "")
+        return f"{where}: {self.key}{shown}: {self.message}" + (f" -> {self.fix}" if self.fix else "")
 
 
 class InvalidConfig(ConfigError):
-    """A configuration is wrong; ``problems`` holds every :class:`Problem` that was found."""
+    """An invalid configuration; ``problems`` contains every :class:`Problem` that was found."""
 
     def __init__(self, file: str, problems: Iterable[Problem]):
-        problems = sorted(set_of(problems), key=lambda problem: (problem.line, problem.key))
+        problems = sorted(without_repetitions(problems), key=lambda problem: (problem.line, problem.key))
         number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(f"{file}: {number}", tuple(problems), fix=f"peft-labs validate-config {file} shows them again")
 
 
-def set_of(problems: Iterable[Problem]) -> list[Problem]:
+def without_repetitions(problems: Iterable[Problem]) -> list[Problem]:
     """The problems without repetitions of the same key and message, in order."""
     seen: dict[tuple[str, str], Problem] = {}
     for problem in problems:

@@ -1,4 +1,4 @@
-"""pydantic's errors as problems with a fix: where the key stands in the YAML, and what to write instead."""
+"""pydantic's errors as problems with line, key and fix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def problems_of(error: ValidationError, source: Source, schema: type[BaseModel])
     """One problem for each key that pydantic refuses.
 
     Args:
-        error: What pydantic says; for a union it says something about each branch.
+        error: pydantic's error; for a union it has an item for each branch.
         source: The raw values with their lines.
         schema: The class that was validated.
     """
@@ -31,15 +31,15 @@ def problems_of(error: ValidationError, source: Source, schema: type[BaseModel])
             fix = other.fix or problem.fix
             problem = Problem(problem.file, problem.line, problem.key, problem.value, f"{other.message} or {more}", fix)
         problems[problem.key] = problem
-    # a list of texts or one text: where an item is wrong, the list as a whole is not
+    # a list of strings or one string: if an item is wrong, the list as a whole is not reported
     return [one for key, one in problems.items() if not any(other.startswith(f"{key}[") for other in problems)]
 
 
-BRANCHES = ("int", "float", "str", "bool", "dict", "list")  # pydantic's names; no key of the schema is called so
+BRANCHES = ("int", "float", "str", "bool", "dict", "list")  # pydantic's names; no key of the schema has one of them
 
 
 def source_path(loc: tuple, source: Source) -> tuple:
-    """pydantic's location without the parts that do not stand in the YAML (union tags and type names).
+    """pydantic's location without the parts that are not in the YAML (union tags and type names).
 
     Args:
         loc: ``error["loc"]``.
@@ -122,7 +122,7 @@ def _fix(kind: str, value: Any, path: tuple, context: dict) -> str:
             else "change its length"
         )
     if kind == "string_type":
-        return f'write a text: "{value}"' if value is not None else f"write a text behind {key}:, or remove the line"
+        return f'write a text: "{value}"' if value is not None else f"write a text after {key}:, or remove the line"
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         return "write its keys indented on the lines below" + (", or remove the line" if value is None else "")
     return "change the value accordingly"

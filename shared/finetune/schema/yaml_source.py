@@ -1,7 +1,7 @@
-"""YAML files read with their line numbers, by the rules of YAML 1.2 where 1.1 surprises.
+"""YAML files read with line numbers, by the rules of YAML 1.2.
 
-PyYAML follows YAML 1.1, in which ``2e-4`` is a string and ``no`` is False. A configuration of a training run is full
-of both (``learning_rate: 2e-4``, ``eval_strategy: no``), so the scalars are resolved by YAML 1.2's core schema here.
+PyYAML follows YAML 1.1, in which ``2e-4`` is a string and ``no`` is False. A configuration often contains both
+(``learning_rate: 2e-4``, ``eval_strategy: no``), so scalars are resolved by YAML 1.2's core schema here.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ Yaml12Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(l
 
 @dataclass
 class Source:
-    """A configuration's raw values and where each of them stands.
+    """A configuration's raw values and their lines.
 
     Attributes:
-        file: The file's name as the user gave it.
+        file: The file, as named by the user.
         data: The plain values (dicts, lists, scalars).
         lines: Line [from 1] of each key, by its path; 0 for values from the command line.
-        problems: What was wrong already while reading: syntax, duplicate keys.
+        problems: Problems found while reading: syntax, duplicate keys.
     """
 
     file: str
@@ -55,7 +55,7 @@ class Source:
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, path: Path_) -> int:
-        """The line of a key, or of the nearest thing around it when the key itself is missing."""
+        """The line of a key, or of the nearest enclosing key if it is missing."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -68,7 +68,7 @@ class Source:
         return Problem(self.file, self.line(path), dotted(path), shown, message, fix)
 
     def get(self, path: Path_, default: Any = None) -> Any:
-        """The raw value at a path, or the default where there is none."""
+        """The raw value at a path, or the default."""
         here = self.data
         for step in path:
             if isinstance(here, dict) and step in here:
@@ -89,7 +89,7 @@ def dotted(path: Path_) -> str:
 
 
 def section_of(source: Source, *path: str) -> dict:
-    """The mapping at a path; an empty one where there is none."""
+    """The mapping at a path; empty if there is none."""
     found = source.get(path)
     return found if isinstance(found, dict) else {}
 
@@ -101,14 +101,14 @@ def read_source(file: str | Path) -> Source:
         file: The file.
 
     Returns:
-        The source; a file that can't be read at all has ``data`` None and says so in ``problems``.
+        The source; if the file can't be read, ``data`` is None and ``problems`` contains the reason.
     """
     source = Source(str(file))
     try:
         text = Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = "there is no such file" if isinstance(error, FileNotFoundError) else f"it can't be read ({error})"
-        source.problems.append(Problem(str(file), 1, "(whole file)", None, why, _where_configs_lie(Path(file))))
+        source.problems.append(Problem(str(file), 1, "(whole file)", None, why, _files_beside(Path(file))))
         return source
     return parse_source(text, str(file))
 
@@ -128,7 +128,7 @@ def parse_source(text: str, file: str = "<text>") -> Source:
                         line,
                         dotted(path),
                         None,
-                        f"the key stands twice (line {first} too)",
+                        f"duplicate key (also in line {first})",
                         "keep one of the two",
                     )
                 )
@@ -141,7 +141,7 @@ def parse_source(text: str, file: str = "<text>") -> Source:
             if "'\\t'" in str(error)
             else "keep one document: remove the line ---"
             if "another document" in str(error)
-            else ("check indentation, quotes and colons at this line; a value that holds ': ' or '#' needs quotes")
+            else ("check indentation, quotes and colons in this line; a value with ': ' or '#' needs quotes")
         )
         source.problems.append(
             Problem(file, mark.line + 1 if mark else 1, "(syntax)", None, f"not YAML: {problem}", fix)
@@ -173,7 +173,7 @@ def apply_override(source: Source, text: str) -> None:
         here = here[step]
     try:
         read = yaml.load(value, Yaml12Loader)  # noqa: S506 - a SafeLoader subclass
-        # "###" would be a comment in a file; on the command line it is a text
+        # "###" would be a comment in a file; on the command line it is a string
         here[path[-1]] = value if read is None and value.strip().startswith("#") else read
     except yaml.YAMLError as error:
         source.problems.append(Problem(source.file, 0, key, value, f"the value is not YAML: {error}", "quote it"))
@@ -181,7 +181,7 @@ def apply_override(source: Source, text: str) -> None:
 
 
 def _duplicates_and_lines(node: yaml.Node, path: Path_, lines: dict) -> Iterator[tuple[Path_, int, int]]:
-    """Walk a node tree: fill ``lines``, yield (path, line, first line) of each key that stands twice."""
+    """Walk a node tree: fill ``lines``, yield (path, line, first line) of each duplicate key."""
     if isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
@@ -197,6 +197,6 @@ def _duplicates_and_lines(node: yaml.Node, path: Path_, lines: dict) -> Iterator
             yield from _duplicates_and_lines(item, (*path, number), lines)
 
 
-def _where_configs_lie(file: Path) -> str:
+def _files_beside(file: Path) -> str:
     beside = sorted(p.name for p in file.parent.glob("*.y*ml"))[:8] if file.parent.is_dir() else []
     return f"in that folder: {', '.join(beside)}" if beside else "check the path"

@@ -1,4 +1,4 @@
-"""The task types, one small file each: which model class, how rows become numbers, what is predicted, how it is scored.
+"""The task types, one small file each: the model class, how rows become tensors, what is predicted, how it is scored.
 
 A task's module holds a module-level ``TASK``; every module of this package that has one is registered.
 """
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shared.finetune.common.processes import shared_out
+from shared.finetune.common.processes import split_over_processes
 from shared.finetune.tasks.glue import glue_task
-from shared.finetune.tasks.regression import SCORES as DEGREE_SCORES
-from shared.finetune.tasks.regression import has_degrees
+from shared.finetune.tasks.regression import SCORES as REGRESSION_SCORES
+from shared.finetune.tasks.regression import is_regression
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,16 +29,16 @@ class Task:
     Attributes:
         name: As written in ``task_type``.
         auto_class: The class of transformers that loads its models.
-        main_metric: The headline among :attr:`metrics`.
-        metrics: Names of its scores, as shares [0–1]; Matthews' correlation goes from -1 to 1. Degrees have others
+        main_metric: The one of :attr:`metrics` that is reported first.
+        metrics: Names of its scores, as shares [0–1]; Matthews' correlation ranges from -1 to 1. Regression has others
             (:data:`shared.finetune.tasks.regression.SCORES`).
         columns: (rows, config) -> the columns with the texts; None for tasks whose columns are fixed, or in a template.
         labels: config -> the names of the classes; None for tasks without classes.
         references: (rows, config, names of the classes) -> each row's class, or classes, by number; raises DataError
-            for what is none of them. None for tasks without classes.
+            for unknown classes. None for tasks without classes.
         features: (rows, tokenizer, config, model) -> what the model is trained on: one dict of lists per example.
             None, as the other functions, for CAUSAL_LM, which TRL trains.
-        label_names: The keys of those dicts that hold what is to be learnt.
+        label_names: The keys of those dicts that hold the labels.
         predict: (model, tokenizer, rows, config, progress) -> one prediction per row.
         answers: As ``predict``, with one dict per row: ``answer``, the prediction, and ``probabilities``; None for
             tasks without classes.
@@ -83,7 +83,7 @@ class Task:
         was_training = model.training
         model.eval()
         try:
-            found = shared_out(
+            found = split_over_processes(
                 len(rows), lambda places: self.predict(model, tokenizer, rows.select(places), config, progress)
             )
         finally:
@@ -97,7 +97,7 @@ class Task:
 
 
 def _is_right(answer: Any, reference: Any) -> bool | None:
-    """Whether an answer is the reference, or one of several (SQuAD has some for each question); None for degrees."""
+    """Whether an answer is the reference, or one of several (SQuAD has several per question); None for regression."""
     if isinstance(answer, float):
         return None
     return answer in reference if isinstance(reference, list) and isinstance(answer, str) else answer == reference
@@ -113,11 +113,11 @@ TASKS: dict[str, Task] = _discover()
 
 
 def main_metric(config: Config) -> str:
-    """The headline of a configuration's scores: its task's, GLUE's own, for CAUSAL_LM ``evaluation.metric``."""
+    """The main metric of a configuration: its task's, the GLUE task's, for CAUSAL_LM ``evaluation.metric``."""
     if config.task_type == "CAUSAL_LM":
         return config.evaluation.metric
-    if has_degrees(config):
-        return DEGREE_SCORES[0]
+    if is_regression(config):
+        return REGRESSION_SCORES[0]
     glue = glue_task(config)
     return glue.metric if glue else TASKS[config.task_type].main_metric
 
@@ -125,5 +125,5 @@ def main_metric(config: Config) -> str:
 def score_names(config: Config) -> tuple[str, ...]:
     """The names of a configuration's scores."""
     asked = ("perplexity",) if config.evaluation.perplexity else ()
-    own = DEGREE_SCORES if has_degrees(config) else TASKS[config.task_type].metrics
+    own = REGRESSION_SCORES if is_regression(config) else TASKS[config.task_type].metrics
     return tuple(dict.fromkeys((*own, main_metric(config), *asked)))

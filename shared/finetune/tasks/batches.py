@@ -1,4 +1,4 @@
-"""Examples of unlike length as tensors, and a model's outputs for many of them in their order."""
+"""Examples of different length as padded tensors, and a model's outputs for many of them in the original order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
-IGNORED = -100  # torch's cross-entropy leaves out places with this label
-LONGEST = 512  # [tokens] where neither the configuration nor the model sets a limit
+IGNORED = -100  # torch's cross-entropy ignores positions with this label
+LONGEST = 512  # [tokens] if neither the configuration nor the model sets a limit
 
 
 def pad(features: Sequence[dict[str, Any]], pad_token: int) -> dict[str, torch.Tensor]:
-    """Examples as one batch, filled up on the right.
+    """Examples as one batch, padded on the right.
 
-    One function for all tasks, where transformers has a collator for each; they go through ``tokenizer.pad``, which
-    took 0.6 ms for 16 rows of 30 tokens where this took 0.25 ms.
+    One function for all tasks. transformers has a collator for each, based on ``tokenizer.pad``, which took 0.6 ms for
+    16 rows of 30 tokens; this function took 0.25 ms.
 
     Args:
         features: One dict per example, with lists of numbers or single numbers, the same keys in all.
-        pad_token: What ``input_ids`` are filled up with; labels get -100, all else 0.
+        pad_token: What ``input_ids`` are padded with; labels are padded with -100, everything else with 0.
 
     Returns:
         Key -> tensor of shape (examples, longest), or (examples,) for single numbers.
@@ -48,7 +48,7 @@ def collator(tokenizer: Any) -> Callable[[Sequence[dict[str, Any]]], dict[str, t
 
 
 def batches(features: Sequence[dict[str, Any]], size: int) -> Iterator[list[int]]:
-    """The places of the examples in batches of like length."""
+    """The indices of the examples in batches of similar length."""
     order = sorted(range(len(features)), key=lambda place: len(features[place]["input_ids"]))
     for start in range(0, len(order), size):
         yield order[start : start + size]
@@ -62,18 +62,18 @@ def outputs(
     names: Sequence[str] = ("logits",),
     progress: Any = None,
 ) -> list[tuple[Any, ...]]:
-    """What a model says to each example.
+    """A model's outputs for each example.
 
     Args:
         model: A model in eval mode.
         tokenizer: Its tokenizer.
         features: Tokenised examples, without labels.
         size: Examples at once.
-        names: Which of its outputs.
+        names: Which outputs.
         progress: Called with the number of newly finished examples.
 
     Returns:
-        For each example its outputs as arrays: one row of the batch each, padding included.
+        For each example its outputs as arrays, padding included.
     """
     import torch
 
@@ -91,10 +91,10 @@ def outputs(
 
 
 def longest(config: Config, model: Any) -> int:
-    """How many tokens an input may have: ``dataset.max_length``, less where the model has no positions for so many.
+    """How many tokens an input may have: ``dataset.max_length``, at most what the model has positions for.
 
     Raises:
-        ConfigError: If more is asked for than the model has positions for, virtual tokens included.
+        ConfigError: If ``dataset.max_length`` exceeds the model's positions, virtual tokens included.
     """
     about = model.config
     positions = getattr(about, "max_position_embeddings", None) or getattr(about, "n_positions", None)
@@ -106,7 +106,7 @@ def longest(config: Config, model: Any) -> int:
     asked = config.dataset.max_length
     if asked is not None and positions is not None and asked > positions:
         raise ConfigError(
-            f"dataset.max_length: {asked} is more than the model's {positions} positions (virtual tokens take theirs)",
-            fix=f"write max_length: {positions}, or null for as many as there are",
+            f"dataset.max_length: {asked} is more than the model's {positions} positions (virtual tokens excluded)",
+            fix=f"write max_length: {positions}, or null for the maximum",
         )
     return asked or min(LONGEST, positions or LONGEST)

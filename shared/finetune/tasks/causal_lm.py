@@ -1,4 +1,4 @@
-"""CAUSAL_LM: go on with a text.
+"""CAUSAL_LM: continue a text.
 
 TRL tokenises and trains (:mod:`shared.finetune.training.language_model_trainer`), :mod:`shared.finetune.evaluation`
 generates and scores.

@@ -1,6 +1,6 @@
-"""GLUE (Wang et al., 2018, arXiv:1804.07461): the columns of its tasks, and the score that its papers report first.
+"""GLUE (Wang et al., 2018, arXiv:1804.07461): the columns of its tasks, and the metric that is reported first.
 
-A configuration says which one by ``dataset.config``, as the Hub does; a local copy of the data may keep it.
+``dataset.config`` names the task, as on the Hub; a local copy of the data may use the same key.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ class Glue:
     Attributes:
         columns: The column with the text, or the two with a pair.
         metric: The headline among the scores of SEQ_CLS.
-        degrees: Whether its labels are degrees instead of classes (:mod:`shared.finetune.tasks.regression`).
+        regression: Whether its labels are numbers instead of classes (:mod:`shared.finetune.tasks.regression`).
     """
 
     columns: tuple[str, ...]
     metric: str = "accuracy"
-    degrees: bool = False
+    regression: bool = False
 
 
 PAIR = ("sentence1", "sentence2")
 GLUE = {
     "cola": Glue(("sentence",), "matthews"),
     "sst2": Glue(("sentence",)),
-    "mrpc": Glue(PAIR),  # with F1, which is scored beside it
-    "stsb": Glue(PAIR, "pearson", degrees=True),  # of likeness, from 0 to 5; with Spearman's correlation
-    "qqp": Glue(("question1", "question2")),  # with F1
+    "mrpc": Glue(PAIR),  # and F1
+    "stsb": Glue(PAIR, "pearson", regression=True),  # similarity from 0 to 5; also Spearman's correlation
+    "qqp": Glue(("question1", "question2")),  # and F1
     "mnli": Glue(("premise", "hypothesis")),
     "qnli": Glue(("question", "sentence")),
     "rte": Glue(PAIR),

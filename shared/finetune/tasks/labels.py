@@ -1,4 +1,4 @@
-"""The classes of a data set: how many there are, their names, and each row's class as a number."""
+"""The classes of a dataset: how many there are, their names, and each row's class as a number."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
+from shared.finetune.data.values import is_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from shared.finetune.config import Config
 
 
-# what to do about labels that are none
+# the fix for labels that are hidden
 HIDDEN = (
     "hidden labels (-1) are usual in public test sets: set dataset.test_split: validation, and take dataset.eval_split "
     "from the training rows"
@@ -26,9 +27,9 @@ def find_column(rows: Dataset, asked: str | None, known: Sequence[str], key: str
     Args:
         rows: The rows.
         asked: The configuration's value, or None.
-        known: Names in public data sets.
+        known: Names in public datasets.
         key: The configuration's key, for the message.
-        name: The data set's name, for the message.
+        name: The dataset's name, for the message.
 
     Raises:
         DataError: If it is not there.
@@ -44,7 +45,7 @@ def find_column(rows: Dataset, asked: str | None, known: Sequence[str], key: str
 
 
 def needed(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
-    """The columns of an input that a task needs.
+    """The columns that a task needs of an input.
 
     Args:
         row: The input; a bare text is ``{"text": …}``, and does for a task that needs one column.
@@ -65,7 +66,7 @@ def needed(row: dict[str, Any], columns: Sequence[str]) -> dict[str, Any]:
 
 
 def class_names(rows: Dataset, column: str) -> list[str] | None:
-    """The names that the data set itself declares for a column (ClassLabel, or a list of them); None without."""
+    """The names that the dataset itself declares for a column (ClassLabel, or a list of them); None without."""
     feature = rows.features[column]
     feature = getattr(feature, "feature", feature)
     return list(feature.names) if hasattr(feature, "names") else None
@@ -77,34 +78,57 @@ def names_in(values: Sequence[Any], column: str, name: str) -> list[str]:
     Args:
         values: Each row's class, as text or whole number.
         column: Their column, for the message.
-        name: The data set's name, for the message.
+        name: The dataset's name, for the message.
 
     Raises:
-        DataError: If they are no classes, or there is only one.
+        DataError: If they are not classes, or there is only one.
     """
+    check_gaps(values, column, name)
     kinds = set(values)
     if any(isinstance(one, float) for one in kinds):
         raise DataError(
-            f"{name}: {column} holds fractions, degrees instead of classes, as GLUE's STS-B has them",
-            fix="SEQ_CLS: set dataset.degrees: true",
+            f"{name}: {column} holds fractions, so this is a regression and not a classification (as GLUE's STS-B)",
+            fix="SEQ_CLS: set dataset.regression: true",
         )
-    if None in kinds or len(kinds) < 2:
-        raise DataError(f"{name}: {column} holds {len(kinds)} class(es) or gaps", fix="check dataset.label_column")
+    if len(kinds) < 2:
+        found = "nothing but " + repr(next(iter(kinds))) if kinds else "no labels"
+        raise DataError(
+            f"{name}: {column} holds {found}: there is nothing to tell apart", fix="check dataset.label_column"
+        )
     return [str(one) for one in sorted(kinds)]
+
+
+def check_gaps(values: Sequence[Any], column: str, name: str, numbers: Sequence[int] = ()) -> None:
+    """Refuse rows without a label.
+
+    Args:
+        values: Each row's label.
+        column: Their column, for the message.
+        name: The data set's name, for the message.
+        numbers: The rows' numbers in the data set; none: they are counted.
+
+    Raises:
+        DataError: Naming the first such row.
+    """
+    for place, value in enumerate(values):
+        if is_missing(value) or (isinstance(value, str) and value.strip().lower() in ("", "nan")):
+            row = f", row {numbers[place]}" if numbers else ""
+            found = f"{name}{row}, column {column!r}: the label is missing ({value!r})"
+            raise DataError(found, fix="write the label, or remove the row")
 
 
 def number_of(value: Any, names: Sequence[str], column: str, name: str, declared: bool) -> int:
     """A row's class as a number.
 
     Args:
-        value: As it stands in the row.
+        value: The value in the row.
         names: The classes.
         column: Its column, for the message.
-        name: The data set's name, for the message.
+        name: The dataset's name, for the message.
         declared: Whether numbers in the rows count through ``names`` (ClassLabel) instead of being names.
 
     Raises:
-        DataError: If it is none of the classes, as in public test sets, whose labels are hidden (-1).
+        DataError: If it is none of the classes, as in public test sets with hidden labels (-1).
     """
     if declared and isinstance(value, int) and 0 <= value < len(names):
         return value
@@ -122,7 +146,7 @@ def known_labels(config: Config, rows: Dataset, column: str, values: Sequence[An
 
 
 def probabilities(logits: Any) -> Any:
-    """Softmax over the last axis, rounded to six digits: chances [0–1] that are printed and written.
+    """Softmax over the last axis, rounded to six digits: probabilities [0–1] that are printed and written.
 
     Args:
         logits: An array of shape (…, classes).

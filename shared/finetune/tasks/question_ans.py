@@ -1,4 +1,4 @@
-"""QUESTION_ANS: the piece of a context that answers a question, as in SQuAD 1.1."""
+"""QUESTION_ANS: the span of a context that answers a question (extractive, as in SQuAD 1.1)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from shared.finetune.config import Config
 
-CANDIDATES = 20  # the likeliest starts and ends that are combined
+CANDIDATES = 20  # the likeliest starts and ends, which are combined
 LONGEST_ANSWER = 30  # [tokens], as in the BERT paper's script
 
 
@@ -27,11 +27,13 @@ def _windows(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> tuple
         [characters], None outside of the context.
     """
     if not tokenizer.is_fast:
-        raise ModelError(f"{type(tokenizer).__name__} does not tell where its tokens stand", fix="use a fast tokenizer")
+        raise ModelError(
+            f"{type(tokenizer).__name__} does not report the offsets of its tokens", fix="use a fast tokenizer"
+        )
     name = config.dataset.name
     question, context = (find_column(rows, None, (one,), "name", name) for one in ("question", "context"))
     coded = tokenizer(
-        [text.strip() for text in rows[question]],  # SQuAD has questions that begin with many blanks
+        [text.strip() for text in rows[question]],  # some questions of SQuAD begin with many spaces
         list(rows[context]),
         truncation="only_second",
         max_length=longest(config, model),
@@ -51,14 +53,14 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
     """Windows with ``start_positions`` and ``end_positions``; 0 ([CLS]) where the answer is not within the window.
 
     Raises:
-        DataError: For questions without an answer, as SQuAD 2.0 has them.
+        DataError: For questions without an answer, as in SQuAD 2.0.
     """
     answers = rows["answers"]
     empty = next((number for number, one in enumerate(answers, 1) if not one["text"]), None)
     if empty:
         raise DataError(
             f"{config.dataset.name}, row {empty}: no answer; questions without one (SQuAD 2.0) are not supported",
-            fix="leave these rows out",
+            fix="remove these rows",
         )
     coded, owners, places = _windows(rows, tokenizer, config, model)
     return [{**one, **_target(answers[owner], spots)} for one, owner, spots in zip(coded, owners, places, strict=True)]
@@ -81,7 +83,7 @@ def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
 
 
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
-    """The likeliest piece of each context, over all its windows."""
+    """The likeliest span of each context, over all its windows."""
     coded, owners, places = _windows(rows, tokenizer, config, model)
     names = ("start_logits", "end_logits")
     found = outputs(model, tokenizer, coded, config.evaluation.batch_size, names, progress)

@@ -1,4 +1,4 @@
-"""SEQ_2_SEQ_LM: a text from a text, as in summarising; the source is the prompt, the target the completion."""
+"""SEQ_2_SEQ_LM: text to text, as in summarization; the source is the prompt, the target the completion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    """The columns of an input of which the template makes the prompt."""
+    """The columns of an input that the template needs for the prompt."""
     from shared.finetune.data.prompts import prompt_columns, prompt_of
 
     prompt_of(row, config.dataset)
@@ -42,7 +42,7 @@ def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
 
 
 def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress: Any = None) -> list[str]:
-    """The text that is generated greedily for each row's prompt."""
+    """Greedily generated text for each row's prompt."""
     from shared.finetune.data.prompts import prompts_of
 
     settings = config.evaluation
@@ -61,7 +61,7 @@ def _generate(model: Any, tokenizer: Any, batch: dict[str, Any], settings: Any) 
     import torch
     from transformers import GenerationConfig
 
-    # a fresh configuration, as in evaluate: the model's own may sample, search beams or forbid repetitions
+    # a new configuration, as in evaluate: the model's own may sample, use beam search or penalize repetition
     own = GenerationConfig(
         max_new_tokens=settings.max_new_tokens,
         do_sample=False,

@@ -1,10 +1,12 @@
-"""TOKEN_CLS: one class for each word, as in finding names."""
+"""TOKEN_CLS: one class for each word, as in named-entity recognition."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import DataError
+from shared.finetune.data.local_files import kind_of, shown
+from shared.finetune.data.values import row_numbers
 from shared.finetune.metrics import compute
 from shared.finetune.tasks import Task
 from shared.finetune.tasks.batches import IGNORED, longest, outputs
@@ -40,18 +42,35 @@ def labels(config: Config) -> list[str]:
     """The tags of the training rows.
 
     Raises:
-        DataError: If they are bare numbers: seqeval has to know which of them begin a name.
+        DataError: If they are bare numbers: seqeval has to know which tags begin an entity.
     """
     from shared.finetune.data import load_rows
 
     rows = load_rows(config.dataset, "train")
     column = _tag_column(rows, config)
+    _check_rows(rows, column, config)
     values = [tag for tags in rows[column] for tag in tags]
     if class_names(rows, column) is None and any(isinstance(tag, int) for tag in values[:1]):
         raise DataError(
             f"{config.dataset.name}: {column} holds bare numbers", fix="write the tags as text: O, B-PER, I-PER …"
         )
     return known_labels(config, rows, column, values)
+
+
+def _check_rows(rows: Dataset, column: str, config: Config) -> None:
+    """Refuse rows of which the words or the tags are no list, or that have more of one than of the other."""
+    words = word_column(rows, config)
+    for number, texts, tags in zip(row_numbers(rows), rows[words], rows[column], strict=True):
+        where = f"{config.dataset.name}, row {number}"
+        for name, value in ((words, texts), (column, tags)):
+            if not isinstance(value, list) or not all(isinstance(one, (str, int)) for one in value):
+                found = (
+                    f"{where}, column {name!r}: {kind_of(value)} ({shown(value)}) instead of a list, one for each word"
+                )
+                raise DataError(found, fix='write lists, such as ["Ann", "left"] and ["B-PER", "O"]')
+        if len(texts) != len(tags):
+            found = f"{where}: {len(texts)} in {words!r}, but {len(tags)} in {column!r}"
+            raise DataError(found, fix="write one tag for each word, or remove the row")
 
 
 def _coded(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> tuple[list[dict], list[list[int | None]]]:
@@ -72,6 +91,7 @@ def _coded(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> tuple[l
 def references(rows: Dataset, config: Config, names: list[str]) -> list[list[int]]:
     """Each word's class as a number, row by row."""
     column = _tag_column(rows, config)
+    _check_rows(rows, column, config)
     declared = class_names(rows, column) is not None
     return [[number_of(tag, names, column, config.dataset.name, declared) for tag in tags] for tags in rows[column]]
 
@@ -87,7 +107,7 @@ def features(rows: Dataset, tokenizer: Any, config: Config, model: Any) -> list[
 
 
 def input_row(row: dict[str, Any], config: Config) -> dict[str, Any]:
-    """The words of an input; a text is split at its blanks."""
+    """The words of an input; a text is split at whitespace."""
     column = (config.dataset.text_columns or [next((word for word in WORDS if word in row), WORDS[0])])[0]
     words = needed(row, [column])[column]
     words = words.split() if isinstance(words, str) else words
@@ -120,7 +140,7 @@ def predict(model: Any, tokenizer: Any, rows: Dataset, config: Config, progress:
 def score(
     found: list[list[str]], rows: Dataset, config: Config, model: Any
 ) -> tuple[dict[str, float], list[list[str]]]:
-    """seqeval's F1, precision, recall over whole names, and the accuracy over words."""
+    """seqeval's F1, precision and recall over whole entities, and the accuracy over words."""
     names = model_labels(model)
     right = [[names[number] for number in row] for row in references(rows, config, names)]
     return compute("tagging", found, right), right

@@ -1,7 +1,7 @@
 """``training.auto_find_batch_size``: when the memory does not suffice, half the batch and twice the accumulation.
 
-transformers' own answer shrinks the batch and leaves the accumulation: the training would be another one. Here the
-effective batch stays, and with it the learning rate that was chosen for it.
+transformers itself reduces the batch size only, which changes the effective batch. Here the effective batch stays the
+same, and with it the learning rate that was chosen for it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def train_in_memory(
     Args:
         attempt: (configuration, checkpoint to resume from or None) -> a TrainResult.
         config: The configuration.
-        checkpoints: Where they lie. A smaller batch goes on from the last one, if there is one of this training.
+        checkpoints: Their folder. A smaller batch continues from the last one, if this run has saved one.
         resume: The checkpoint to begin with.
 
     Returns:

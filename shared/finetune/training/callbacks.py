@@ -1,4 +1,4 @@
-"""What some methods have to do between the steps of a training."""
+"""Callbacks of the Trainer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from transformers import EarlyStoppingCallback
 
 
 class EarlyStopping(EarlyStoppingCallback):
-    """transformers' early stopping that goes on counting after a resumption; theirs begins at 0 again."""
+    """transformers' early stopping with a counter that is restored when a run is resumed; theirs starts at 0 again."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_train_begin(args, state, control, **kwargs)

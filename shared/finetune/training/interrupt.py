@@ -1,4 +1,4 @@
-"""Ctrl-C (SIGINT) and a scheduler's SIGTERM: finish the step, save a checkpoint, stop, and say how to go on."""
+"""Ctrl-C (SIGINT) and a scheduler's SIGTERM: finish the step, save a checkpoint, stop, and print how to resume."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class SaveOnSignal(TrainerCallback):
             self._agreed = control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # By an exception, and here: a training that is told to stop loads the best weights, and with
-        # save_total_limit 1 removes the very checkpoint that was saved to go on from
+        # By an exception, and here: a Trainer that is told to stop loads the best weights, and with save_total_limit 1
+        # it removes the checkpoint that was saved for resuming
         if self._agreed:
             raise Stopped(self.number or signal.SIGTERM, Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
@@ -100,7 +100,7 @@ class SaveOnSignal(TrainerCallback):
 
 
 def resume_command(arguments: Sequence[str]) -> str:
-    """The command line that goes on: this one with ``--resume``.
+    """The command that resumes the run: this one with ``--resume``.
 
     Args:
         arguments: What the verb was called with.
@@ -132,7 +132,7 @@ def _launcher() -> list[str] | None:
 
 
 def report(error: KeyboardInterrupt, arguments: Sequence[str], last: Path | None) -> int:
-    """Say what was saved and how to go on.
+    """Print what was saved and how to resume.
 
     Args:
         error: What ended the training.

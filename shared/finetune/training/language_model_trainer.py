@@ -15,7 +15,13 @@ import torch
 from trl import SFTTrainer
 
 from shared.finetune.tasks.batches import IGNORED
-from shared.finetune.training.padding_free import can_join, joined, row_attention, worth_joining
+from shared.finetune.training.mixed_precision import float32_adapters
+from shared.finetune.training.padding_free import (
+    padding_free_pays_off,
+    per_row_attention,
+    supports_padding_free,
+    without_padding,
+)
 from shared.finetune.training.task_trainer import Careful
 
 
@@ -28,20 +34,17 @@ class AnswerLossTrainer(Careful, SFTTrainer):
     Attributes:
         answer_loss: Whether this trainer computes the loss itself; :attr:`loss_reason` says why (not).
         loss_reason: The reason, for the log.
-        joins_rows: Whether the rows of a batch may be laid end to end (:mod:`shared.finetune.training.padding_free`).
+        padding_free: Whether the rows of a batch may be laid end to end (:mod:`shared.finetune.training.padding_free`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.answer_loss, self.loss_reason = self._choose_loss()
         # the Trainer switches checkpointing on later, when it begins
-        self.joins_rows = self.answer_loss and not self.args.gradient_checkpointing and can_join(self.model)
-        if self.model.device.type == "cpu" and getattr(self.model, "is_loaded_in_4bit", False):
-            # TRL keeps the adapters of a quantised base in bfloat16, to save GPU memory. Its 8 bits of precision lose
-            # small optimizer steps, and on a CPU nothing is gained.
-            for parameter in self.model.parameters():
-                if parameter.requires_grad:
-                    parameter.data = parameter.data.float()
+        self.padding_free = (
+            self.answer_loss and not self.args.gradient_checkpointing and supports_padding_free(self.model)
+        )
+        float32_adapters(self.model)
 
     def _choose_loss(self) -> tuple[bool, str]:
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
@@ -65,11 +68,11 @@ class AnswerLossTrainer(Careful, SFTTrainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
         mask = inputs.get("attention_mask")  # packed rows have none
-        joins = self.joins_rows and mask is not None and worth_joining(mask, self.model.config.hidden_size)
-        inputs = joined(inputs) if joins else inputs
+        without = self.padding_free and mask is not None and padding_free_pays_off(mask, self.model.config.hidden_size)
+        inputs = without_padding(inputs) if without else inputs
         targets = inputs.pop("labels")[:, 1:]  # position t predicts token t + 1
         columns = (targets != IGNORED).any(dim=0).nonzero().squeeze(-1)
-        with row_attention(self.model.config) if joins else nullcontext():
+        with per_row_attention(self.model.config) if without else nullcontext():
             logits = model(**inputs, use_cache=False, logits_to_keep=columns).logits
         targets = targets[:, columns]
         wanted = targets != IGNORED
@@ -89,7 +92,7 @@ class AnswerLossTrainer(Careful, SFTTrainer):
         right, number = self.accelerator.gather_for_metrics(counts[None]).sum(0).tolist()
         self._metrics[mode]["mean_token_accuracy"].append(right / number if number else 0.0)
         if mode == "train":
-            mask = inputs.get("attention_mask")  # joined and packed rows have none, since they have no padding
+            mask = inputs.get("attention_mask")  # packed and padding-free batches have none
             seen = torch.tensor(inputs["input_ids"].numel(), device=logits.device) if mask is None else mask.sum()
             self._total_train_tokens += int(self.accelerator.gather_for_metrics(seen[None]).sum())
         self._metrics[mode]["num_tokens"] = [self._total_train_tokens]

@@ -22,8 +22,8 @@ WITHOUT_EFFECT = (  # keys of training: that do not change the weights
 )  # fmt: skip
 
 
-class Place(Protocol):
-    """What training needs of a place: checkpoints that outlive a kill, and a folder that appears whole."""
+class Output(Protocol):
+    """Where a run writes: checkpoints that survive a kill, and a result folder that is written atomically."""
 
     def checkpoints(self, key: str) -> Path: ...
     def last_checkpoint(self, key: str) -> Path | None: ...
@@ -32,7 +32,7 @@ class Place(Protocol):
     def write(self, fill: Callable[[Path], None], seeds: Sequence[int]) -> Path: ...
 
 
-def place_for(file: str | Path, config: Config, run_name: str = "cli") -> Place:
+def output_for(file: str | Path, config: Config, run_name: str = "cli") -> Output:
     """A lab's configuration goes to that lab's run folder; any other, or one with ``training.output_dir``, to a folder.
 
     Args:
@@ -42,24 +42,24 @@ def place_for(file: str | Path, config: Config, run_name: str = "cli") -> Place:
     """
     path = Path(file).resolve()
     if config.training.output_dir is None and path.parent.name == "configs" and path.parents[1].name.startswith("Lab-"):
-        return LabPlace(RunFolder(path.parents[1].name, path.stem, run_name))
-    return FolderPlace(Path(config.training.output_dir or f"outputs/{config.task_name}"))
+        return LabOutput(RunFolder(path.parents[1].name, path.stem, run_name))
+    return FolderOutput(Path(config.training.output_dir or f"outputs/{config.task_name}"))
 
 
 def checkpoint_key(config: Config, seed: int) -> str:
-    """Keeps trainings apart that must not resume from each other: a hash of what decides the weights."""
+    """Distinguishes runs that must not resume from each other: a hash of everything that decides the weights."""
     decides = {name: value for name, value in config.given().items() if name not in ("evaluation", "lab")}
     training = decides.get("training", {})
     decides["training"] = {name: value for name, value in training.items() if name not in WITHOUT_EFFECT}
     if training.get("metric_for_best_model", "loss").removeprefix("eval_") != "loss":
         decides["evaluation"] = config.given().get("evaluation")  # the best checkpoint is chosen by it
     if world_size() > 1:
-        decides["processes"] = world_size()  # each has its rows and its random numbers
+        decides["processes"] = world_size()  # each has its own rows and random numbers
     return f"{config.peft.method}-seed{seed}-{fingerprint(decides)}"
 
 
 @dataclass
-class LabPlace:
+class LabOutput:
     """The run folder of a lab (:mod:`shared.runs`)."""
 
     run: RunFolder
@@ -83,8 +83,8 @@ class LabPlace:
 
 
 @dataclass
-class FolderPlace:
-    """A plain output folder; the checkpoints lie beside it until the end."""
+class FolderOutput:
+    """A plain output folder; the checkpoints are next to it until the end."""
 
     path: Path
 

@@ -1,8 +1,7 @@
-"""A padded batch as one row without padding: on a CPU padding costs as much as text.
+"""Padding-free batches on a CPU, where padding costs as much as text.
 
-The rows are laid end to end, each with positions of its own, and attention works on each row by itself. What is
-computed for each token is the same. TRL's ``padding_free`` does this on GPUs, where FlashAttention takes rows of unlike
-length.
+The rows are concatenated, each with its own positions, and attention is computed for each row separately, so that the
+result for each token is the same. TRL's ``padding_free`` does this on GPUs with FlashAttention.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ CALL = 1e7  # multiplications in the time of one more call, forward and backward
 KNOWN = ("llama", "mistral", "qwen2", "qwen3")
 
 
-def can_join(model: Any) -> bool:
-    """Whether a model computes the same for joined rows: a known decoder on a CPU, whose attention sees all of a row.
+def supports_padding_free(model: Any) -> bool:
+    """Whether a model gives the same results without padding: a known decoder on a CPU with full attention.
 
-    Checkpointed layers are computed again during the backward pass, when :func:`row_attention` has ended.
+    Checkpointed layers are computed again during the backward pass, when :func:`per_row_attention` has ended.
 
     Args:
         model: The model, with or without peft's adapters around it.
@@ -38,8 +37,8 @@ def can_join(model: Any) -> bool:
     return plain and about.model_type in KNOWN and not window and not model.is_gradient_checkpointing
 
 
-def worth_joining(mask: torch.Tensor, hidden: int) -> bool:
-    """Whether the saved padding is more work than attention costs that is called row by row.
+def padding_free_pays_off(mask: torch.Tensor, hidden: int) -> bool:
+    """Whether the saved padding outweighs the cost of calling attention row by row.
 
     A layer has about 12·d² multiplications for each token; a call of attention costs about as much as :data:`CALL`.
 
@@ -51,15 +50,15 @@ def worth_joining(mask: torch.Tensor, hidden: int) -> bool:
     return padding * 12 * hidden**2 > mask.shape[0] * CALL
 
 
-def joined(inputs: dict[str, Any]) -> dict[str, Any]:
-    """A padded batch as one row.
+def without_padding(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A padded batch as one row without padding.
 
     Args:
         inputs: ``input_ids``, ``attention_mask`` and ``labels``, each (batch, seq), padded on either side.
 
     Returns:
         ``input_ids``, ``position_ids`` and ``labels``, each (1, tokens), and ``row_lengths``, for
-        :func:`row_attention`. The first token of each row has the label -100, since the token before it belongs to
+        :func:`per_row_attention`. The first token of each row has the label -100, since the token before it belongs to
         another row.
     """
     real = inputs["attention_mask"].bool()
@@ -92,7 +91,7 @@ AttentionInterface.register(NAME, _each_row)
 
 
 @contextmanager
-def row_attention(config: Any) -> Iterator[None]:
+def per_row_attention(config: Any) -> Iterator[None]:
     """Let a model attend within each of ``row_lengths`` while the block lasts; evaluation and generation are as ever.
 
     Args:

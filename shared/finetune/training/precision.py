@@ -1,4 +1,4 @@
-"""Which number format the matrix products of a training run use, and why."""
+"""The precision of a run's matrix products, with the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Precision:
 
 
 def choose_precision(config: Config) -> Precision:
-    """The training's precision: what the configuration says, else what this machine does fast.
+    """The precision of training: as configured, else what is fast on this machine.
 
     Args:
         config: ``training.bf16`` / ``training.fp16``; where neither is set, bfloat16 is taken where the device has

@@ -1,4 +1,4 @@
-"""The progress of a training on the terminal or in a log file: steps, loss, learning rate, speed, time left."""
+"""The progress of a run on the terminal or in a log file: steps, loss, learning rate, speed, time left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = {"loss": "loss", "eval_loss": "eval", "learning_rate": "lr"}  # what a l
 
 
 class TrainingBar(ProgressCallback):
-    """transformers' bar with the loss and the learning rate behind steps, time left and speed.
+    """transformers' bar with loss and learning rate after steps, time left and speed.
 
     Where nobody watches (a log file), a line at each logged step says the same.
     """

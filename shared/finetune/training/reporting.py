@@ -70,7 +70,7 @@ def logger_values(config: Config, output_dir: str | Path, seed: int) -> dict[str
     Args:
         config: The configuration.
         output_dir: Where the checkpoints go. TensorBoard's events lie beside them until the end, in one folder, so
-            that a resumed run goes on in the same curve.
+            that a resumed run continues the same curve.
         seed: The run's seed.
     """
     names = loggers(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 from shared.finetune.methods.support.adalora_schedule import load_importance, save_importance
 from shared.finetune.methods.support.heads import head_modules, in_head
 from shared.finetune.models.storage import PRUNED
+from shared.finetune.training.mixed_precision import float32_sums
 from shared.run_files import UNFINISHED, fsync
 
 TRAINED = "trained.safetensors"
@@ -30,7 +32,7 @@ torch.serialization.register_package(
 
 
 class Careful:
-    """Makes a Trainer leave the model as it was found, and write checkpoints that it can go on from.
+    """Makes a Trainer leave the model as it was, and write checkpoints that can be resumed.
 
     What peft saves of a prompt or of AdaLoRA is the result: the encoder that makes a prompt is left out, pruned ranks
     are cut off. Going on from that would train something else, so the checkpoints hold the trained parameters as well.
@@ -43,7 +45,7 @@ class Careful:
     _writing = False
 
     def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
-        """Train; afterwards the model computes in its own number format again.
+        """Train; afterwards the model computes in its own dtype again.
 
         For mixed precision accelerate wraps the model's forward and leaves the wrapper on: logits taken from the
         trained model would be bfloat16 ones, and the same adapter loaded in a fresh process would not reproduce them.
@@ -51,8 +53,10 @@ class Careful:
         if resume_from_checkpoint and (state := self._ended(str(resume_from_checkpoint))):
             return self._take(str(resume_from_checkpoint), state)
         plain = self.model.__dict__.get("forward")
+        half = self.args.bf16 or self.args.fp16
         try:
-            return super().train(resume_from_checkpoint, **kwargs)
+            with float32_sums(self.model) if half else nullcontext():
+                return super().train(resume_from_checkpoint, **kwargs)
         finally:
             self.model.__dict__.pop("_original_forward", None)
             self.model.__dict__.pop("forward", None)

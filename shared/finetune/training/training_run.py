@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.finetune.common.processes import is_main
 from shared.finetune.tasks import TASKS, main_metric, score_names
 from shared.finetune.training.arguments import check_deepspeed, sft_arguments, task_arguments
+from shared.finetune.training.precision import choose_precision
 from shared.finetune.training.trainers import build_task_trainer, build_trainer
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
     from shared.finetune.config import Config
+    from shared.finetune.data.lengths import ResponseLengths
     from shared.finetune.training.interrupt import SaveOnSignal
     from shared.finetune.training.language_model_trainer import AnswerLossTrainer
     from shared.finetune.training.task_trainer import TaskTrainer
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainResult:
-    """What a training run brought.
+    """The result of a run.
 
     Attributes:
         metrics: Scores, seconds, counts of parameters; what ``metrics.json`` holds.
@@ -63,7 +66,7 @@ def run(
         config: The configuration.
         checkpoints: Folder for the Trainer's checkpoints.
         seed: None takes ``training.seed`` where it is set, else 0.
-        resume: A checkpoint folder to go on from.
+        resume: A checkpoint folder to resume from.
         callbacks: Further callbacks for the Trainer.
         score: Whether answers are generated and scored at the end.
         progress: Called with the number of scored answers.
@@ -109,28 +112,48 @@ def _train_once(
     from transformers import set_seed
 
     from shared.finetune.models import load_base
+    from shared.finetune.training.cost import TrainingCost
+    from shared.finetune.training.health import TrainingHealth
     from shared.finetune.training.interrupt import SaveOnSignal
     from shared.finetune.training.out_of_memory import memory_errors
     from shared.finetune.training.progress_bar import watch
+    from shared.finetune.training.warnings import warnings_of
 
     set_seed(seed)
     stop = SaveOnSignal()
+    health, cost = TrainingHealth(), TrainingCost()
     with memory_errors(config, "loading"):
         model, tokenizer = load_base(config)
-        trainer, config = _trainer(config, model, tokenizer, checkpoints, seed, [*callbacks, stop])
+        rows = _rows(config, tokenizer)
+        trainer, config = _trainer(config, model, tokenizer, rows, checkpoints, seed, [*callbacks, stop, health, cost])
+    warnings = list(warnings_of(config, trainer.model, tokenizer, rows.lengths))
+    _warn(warnings)
     if show:
         watch(trainer)
-    start = time.perf_counter()
-    with stop.listening():
+    health.before(trainer, config, resumed=resume is not None)
+    with stop.listening(), cost.measured(trainer):
         _train_to_the_end(trainer, resume, stop)
+    found = health.after(trainer, config)
+    _warn([] if show else found["warnings"])  # the command line ends with all of them
+    precision = choose_precision(config)
     metrics = {
         "seed": seed,
         "method": config.peft.method,
-        "seconds": round(time.perf_counter() - start, 2),
-        "steps": trainer.state.global_step,
+        **cost.metrics(trainer),
+        "training_precision": precision.value,
+        "training_precision_reason": precision.reason,
         **count(trainer.model),
+        **rows.metrics(),
+        **found,
+        "warnings": [*warnings, *found["warnings"]],
     }
     return TrainResult(metrics, trainer.state.log_history, trainer, config=config)
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    """Print warnings once, on standard error."""
+    for one in warnings if is_main() else ():
+        print(f"warning: {one}", file=sys.stderr, flush=True)
 
 
 def _train_to_the_end(trainer: Any, resume: Path | str | None, stop: SaveOnSignal) -> None:
@@ -145,32 +168,73 @@ def _train_to_the_end(trainer: Any, resume: Path | str | None, stop: SaveOnSigna
             trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
 
 
+@dataclass
+class _Rows:
+    """The rows of a run, as its trainer takes them.
+
+    Attributes:
+        train: Those to train on.
+        held: Those of the evaluations; None without.
+        lengths: What ``sft.max_length`` leaves of the responses; None for tasks without.
+    """
+
+    train: Any
+    held: Any = None
+    lengths: ResponseLengths | None = None
+
+    def metrics(self) -> dict[str, int]:
+        """How many rows there are, and how long the prompts."""
+        if self.lengths is None:
+            return {"rows": len(self.train)}
+        found = self.lengths
+        return {
+            "rows": found.rows,
+            "rows_response_cut_off": found.lost,
+            "rows_end_cut_off": found.ended,
+            "longest_prompt_tokens": found.longest_prompt,
+        }
+
+
+def _rows(config: Config, tokenizer: Any) -> _Rows:
+    """The rows of the configuration.
+
+    Raises:
+        DataError: If the longest sequence leaves nothing of any response, in training or in the evaluations.
+    """
+    from shared.finetune.data import load_rows, to_prompt_completion
+    from shared.finetune.data.lengths import check_lengths, response_lengths
+
+    splits = ["train", "eval"] if config.training.eval_strategy != "no" else ["train"]
+    rows = [load_rows(config.dataset, split) for split in splits]
+    lengths = None
+    if config.task_type == "CAUSAL_LM":
+        every = config.dataset.train_on == "all"
+        rows = [to_prompt_completion(one, config.dataset, tokenizer, every) for one in rows]
+        for one in reversed(rows):
+            lengths = response_lengths(one, tokenizer, config.sft)
+            check_lengths(lengths, config.sft)
+    return _Rows(*(*rows, None)[:2], lengths)
+
+
 def _trainer(
     config: Config,
     model: Any,
     tokenizer: Any,
+    rows: _Rows,
     checkpoints: str | Path,
     seed: int,
     callbacks: Sequence[TrainerCallback],
 ) -> tuple[AnswerLossTrainer | TaskTrainer, Config]:
-    """The task's trainer with the rows of the configuration, which from here on names their text columns: inference,
-    which does not see these rows, has to know whether a text or a pair is asked for."""
-    from shared.finetune.data import load_rows, to_prompt_completion
-
+    """The task's trainer and the configuration, which from here on names the rows' text columns: inference, which does
+    not see these rows, has to know whether a text or a pair is asked for."""
     causal = config.task_type == "CAUSAL_LM"
     args = (sft_arguments if causal else task_arguments)(config, checkpoints, seed)
     check_deepspeed(config, args)
-    splits = ["train", "eval"] if args.eval_strategy != "no" else ["train"]
-    rows = [load_rows(config.dataset, split) for split in splits]
-    if causal:
-        every = config.dataset.train_on == "all"
-        rows = [to_prompt_completion(one, config.dataset, tokenizer, every) for one in rows]
-    train_rows, eval_rows = (*rows, None)[:2]
     columns = TASKS[config.task_type].columns
     if columns and not config.dataset.text_columns:
-        config = config.changed(dataset={"text_columns": columns(train_rows, config)})
+        config = config.changed(dataset={"text_columns": columns(rows.train, config)})
     build = build_trainer if causal else build_task_trainer
-    return build(config, model, tokenizer, train_rows, eval_rows, args, callbacks), config
+    return build(config, model, tokenizer, rows.train, rows.held, args, callbacks), config
 
 
 def count(model: Any) -> dict[str, int]:

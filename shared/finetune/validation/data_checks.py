@@ -1,4 +1,4 @@
-"""Problems that only the rows show: splits and columns that the data set lacks, prompts that fill the whole length."""
+"""Problems that only the rows show: splits and columns that the data set lacks, responses that are cut off entirely."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shared.errors import DataError, PeftLabsError
+from shared.errors import DataError, HardwareError, PeftLabsError
 from shared.finetune.common.suggestions import did_you_mean
 from shared.finetune.data.chats import chat_field
-from shared.finetune.data.prompts import check_columns, placeholders, prompts_of
+from shared.finetune.data.lengths import ResponseLengths, check_lengths, response_lengths
+from shared.finetune.data.prompts import check_columns, placeholders, response_of, to_prompt_completion
+from shared.finetune.metrics.answers import references_for
 from shared.finetune.schema.problems import Problem
 from shared.finetune.schema.yaml_source import Source, section_of
 from shared.finetune.tasks import TASKS, seq_cls, token_cls
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 
 NAME, TASK = "dataset.name", "task_type"
 SPLITS = ("dataset.config", "dataset.train_split", "dataset.eval_split", "dataset.test_split", "training.eval_strategy")
-SAMPLE = 200  # rows whose prompts are measured
+SAMPLE = 5000  # rows that are measured: half a second
 
 
-def split_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def split_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """A data set that should be on this machine and is not, or lacks a split that the run will read."""
-    evaluates = hand.config.training.eval_strategy != "no"
-    for split in ("train", "eval", "test") if evaluates else ("train", "test"):
+    for split in local.splits:
         try:
-            hand.rows(split)
+            local.rows(split)
         except PeftLabsError as error:
             message = error.message
-            name = getattr(hand.config.dataset, f"{split}_split")
+            name = getattr(local.config.dataset, f"{split}_split")
             key = next((key for word, key in PLACES if word in message), None)
             key = key or (f"{split}_split" if _names_split(message, name) else "name")
-            yield source.problem(("dataset", key), message, error.fix, getattr(hand.config.dataset, key))
+            yield source.problem(("dataset", key), message, error.fix, getattr(local.config.dataset, key))
             if key != f"{split}_split":
                 return  # the other splits would say the same
 
@@ -44,16 +45,16 @@ def _names_split(message: str, spec: str) -> bool:
 PLACES = (("unknown difficulty", "config"), ("unknown task", "name"), ("there is no file", "name"))
 
 
-def column_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def column_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Columns that the configuration names, or its task needs, and the rows lack."""
-    columns = _columns(hand)
+    columns = _columns(local)
     if columns is None:
         return
-    task, data = hand.config.task_type, hand.config.dataset
+    task, data = local.config.task_type, local.config.dataset
     for name in data.max_words:
         yield from _lacks(source, ("dataset", "max_words", name), name, columns, data.name)
     if task in ("CAUSAL_LM", "SEQ_2_SEQ_LM"):
-        yield from _prompt_columns(hand, source, columns)
+        yield from _prompt_columns(local, source, columns)
     elif task == "QUESTION_ANS":
         for name in ("question", "context", "answers"):
             if name not in columns:
@@ -66,8 +67,8 @@ def column_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
             yield from _lacks(source, ("dataset", "label_column"), data.label_column, columns, data.name)
 
 
-def _prompt_columns(hand: AtHand, source: Source, columns: Sequence[str]) -> Iterator[Problem]:
-    data = hand.config.dataset
+def _prompt_columns(local: LocalInputs, source: Source, columns: Sequence[str]) -> Iterator[Problem]:
+    data = local.config.dataset
     if data.prompt_template:
         for name in dict.fromkeys(placeholders(data.prompt_template)):
             yield from _lacks(source, ("dataset", "prompt_template"), name, columns, data.name, f"{{{name}}}: ")
@@ -91,92 +92,116 @@ def _lacks(
         yield source.problem(path, why, fix + did_you_mean(name, columns))
 
 
-def label_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def label_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Labels that are no classes, or columns that no one named and the task does not know."""
-    task, rows = TASKS[hand.config.task_type], _rows(hand)
+    task, rows = TASKS[local.config.task_type], _rows(local)
     if task.labels is None or rows is None:
         return
     finders = {"SEQ_CLS": (seq_cls.text_columns, "text_columns"), "TOKEN_CLS": (token_cls.word_column, "text_columns")}
     find, key = finders[task.name]
-    if not hand.config.dataset.text_columns:
-        yield from _told(lambda: find(rows, hand.config), ("dataset", key), source)
-    yield from _told(lambda: task.labels(hand.config), ("dataset", "label_column"), source)
+    if not local.config.dataset.text_columns:
+        yield from _told(lambda: find(rows, local.config), ("dataset", key), source)
+    yield from _told(lambda: task.labels(local.config), ("dataset", "label_column"), source)
 
 
-def hidden_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def hidden_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Test rows whose labels are hidden (-1) or none of the training rows' classes."""
-    config, task = hand.config, TASKS[hand.config.task_type]
+    config, task = local.config, TASKS[local.config.task_type]
     try:
-        rows = hand.rows("test") if task.references else None
+        rows = local.rows(local.scored) if task.references and local.scored else None
         names = task.labels(config) if rows is not None else []
     except PeftLabsError:
-        return  # told by split_problems or label_problems
+        return  # reported by split_problems or label_problems
     if rows is not None:
-        yield from _told(lambda: task.references(rows, config, names), ("dataset", "test_split"), source)
+        yield from _told(lambda: task.references(rows, config, names), ("dataset", f"{local.scored}_split"), source)
 
 
-def _told(call: Any, path: tuple, source: Source) -> Iterator[Problem]:
+def _told(call: Any, path: tuple, source: Source, value: Any = ...) -> Iterator[Problem]:
     try:
         call()
+    except (DataError, HardwareError) as error:
+        yield source.problem(path, error.message, error.fix, value)
+
+
+def reference_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
+    """What scoring needs and the rows lack: reference answers, programs' tests, numbers."""
+    config = local.config
+    try:
+        rows = local.rows(local.scored) if local.scored and config.task_type == "CAUSAL_LM" else None
+    except PeftLabsError:
+        return  # reported by split_problems
+    if rows is None:
+        return
+    number = config.evaluation.rows
+    rows = rows if number is None else rows.select(range(min(number, len(rows))))
+    try:
+        answers = [response_of(row, config.dataset) for row in rows]
     except DataError as error:
-        yield source.problem(path, error.message, error.fix)
+        yield source.problem(("dataset",), error.message, error.fix, value=None)
+        return
+    key = "tests_field" if config.evaluation.metric == "pass_at_1" else "metric"
+    yield from _told(lambda: references_for(rows, answers, config), ("evaluation", key), source)
 
 
-def reference_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
-    """What programs' tests and numbers need and the rows lack."""
-    from shared.finetune.metrics.answers import tests_of
-
-    config = hand.config
-    if config.evaluation.metric != "pass_at_1":
+def pair_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
+    """Rows that can't be made prompts and responses, and a longest sequence that leaves nothing of any response."""
+    yield from _told(lambda: lengths(local), ("dataset",), source, value=None)
+    found = _lengths(local)
+    if found is None:
         return
     try:
-        rows = hand.rows("test")
-    except PeftLabsError:
-        return
-    if rows is not None:
-        yield from _told(lambda: tests_of(rows, config), ("evaluation", "tests_field"), source)
+        check_lengths(found, local.config.sft)
+    except DataError as error:
+        key = length_key(source)
+        why = error.message.removeprefix("sft.max_length: ")
+        yield source.problem(("sft", key), why, found.fix(key))
 
 
-def prompt_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
-    """Prompts that leave no room for the response: more than half of them is a problem of the configuration."""
-    found = long_prompts(hand)
-    if found and 2 * found[0] > found[1]:
-        longest = hand.config.sft.max_length
-        key = "max_seq_length" if source.get(("sft", "max_seq_length")) is not None else "max_length"
-        why = f"{found[0]} of {found[1]} prompts have {longest} tokens or more: the response is cut off"
-        fix = f"write {key}: {2 ** (found[2]).bit_length()} or so (the longest prompt has {found[2]} tokens), or set"
-        yield source.problem(("sft", key), why, f"{fix} dataset.max_words")
+def length_key(source: Source) -> str:
+    """How the file calls the longest sequence."""
+    return "max_seq_length" if source.get(("sft", "max_seq_length")) is not None else "max_length"
 
 
-def long_prompts(hand: AtHand) -> tuple[int, int, int] | None:
-    """How many of the first training rows' prompts fill the whole length.
+def lengths(local: LocalInputs) -> ResponseLengths | None:
+    """How much of the responses is cut off; of the first :data:`SAMPLE` rows, unless none is left of these.
 
     Returns:
-        Their number, the number of rows looked at, the longest prompt [tokens]; None where that can't be known.
+        None where that can't be known.
+
+    Raises:
+        DataError: If a row can't be made a prompt and a response.
     """
-    config, rows = hand.config, _rows(hand)
-    longest = config.sft.max_length
-    if config.task_type != "CAUSAL_LM" or rows is None or longest is None or chat_field(config.dataset):
+    config, rows = local.config, _rows(local) if local.trains else None
+    if config.task_type != "CAUSAL_LM" or rows is None or (chat_field(config.dataset) and local.tokenizer is None):
         return None
-    if hand.tokenizer is None or not longest:
-        return None
-    rows = rows.select(range(min(SAMPLE, len(rows))))
-    try:
-        sizes = [len(ids) for ids in hand.tokenizer(prompts_of(rows, config.dataset))["input_ids"]]
-    except (DataError, KeyError):
-        return None  # told by column_problems
-    return sum(size >= longest for size in sizes), len(sizes), max(sizes)
+    for number in (SAMPLE, len(rows)):
+        some = rows.select(range(min(number, len(rows))))
+        pairs = to_prompt_completion(some, config.dataset, local.tokenizer, config.dataset.train_on == "all")
+        if local.tokenizer is None:
+            return None
+        found = response_lengths(pairs, local.tokenizer, config.sft)
+        if found.lost < found.rows:
+            break
+    return found
 
 
-def _rows(hand: AtHand) -> Any:
+def _lengths(local: LocalInputs) -> ResponseLengths | None:
     try:
-        return hand.rows("train")
+        return lengths(local)
+    except DataError:
+        return None  # reported by pair_problems
+
+
+def _rows(local: LocalInputs) -> Any:
+    """The rows that show the columns: those to train on, else those to score; None where there are none."""
+    try:
+        return local.rows(local.splits[0]) if local.splits else None
     except PeftLabsError:
-        return None  # told by split_problems
+        return None  # reported by split_problems
 
 
-def _columns(hand: AtHand) -> list[str] | None:
-    rows = _rows(hand)
+def _columns(local: LocalInputs) -> list[str] | None:
+    rows = _rows(local)
     return None if rows is None else rows.column_names
 
 
@@ -186,7 +211,7 @@ CHECKS = (
     ((NAME, TASK, *SPLITS, *TEMPLATE, "dataset.max_words", "dataset.text_columns"), column_problems),
     ((NAME, TASK, *SPLITS, "dataset.label_column", "dataset.text_columns"), label_problems),
     ((NAME, TASK, *SPLITS, "dataset.label_column", "dataset.text_columns"), hidden_problems),
-    ((NAME, TASK, *SPLITS, "evaluation"), reference_problems),
+    ((NAME, TASK, *SPLITS, *TEMPLATE, "dataset.response_field", "evaluation"), reference_problems),
     ((NAME, TASK, *SPLITS, *TEMPLATE, "dataset.response_field", "dataset.max_words", "sft.max_length",
-      "model.name_or_path"), prompt_problems),
+      "model.name_or_path"), pair_problems),
 )  # fmt: skip

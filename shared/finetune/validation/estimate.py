@@ -1,4 +1,4 @@
-"""What a training run will take: trained parameters, memory by its parts, steps. From shapes alone, before a run."""
+"""Estimate of a run: trainable parameters, memory by parts, steps. Computed from shapes, before the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.errors import PeftLabsError
 from shared.finetune.config import Config
 from shared.finetune.methods import METHODS
 from shared.finetune.methods.support.heads import head_modules, in_head
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training run will take, on one device.
+    """The estimated cost of a run on one device.
 
     Attributes:
         trainable: Trained parameters.
@@ -54,25 +54,25 @@ class Estimate:
         )
 
 
-def estimate(config: Config, hand: AtHand | None = None) -> Estimate | None:
-    """Parameters, memory and steps of a sound configuration; None where the base's architecture is not at hand.
+def estimate(config: Config, local: LocalInputs | None = None) -> Estimate | None:
+    """Parameters, memory and steps of a sound configuration; None where the base's architecture is not at local.
 
     Args:
         config: The configuration.
-        hand: What was looked up for it already.
+        local: What was looked up for it already.
     """
     from shared.parameters import count
 
-    hand = hand or AtHand(config)
-    if hand.architecture is None:
+    local = local or LocalInputs(config)
+    if local.architecture is None:
         return None
-    model, source = hand.architecture
+    model, source = local.architecture
     base = sum(parameter.numel() for parameter in model.parameters())
-    tuned = tuned_on_meta(hand.fresh(), config)
+    tuned = tuned_on_meta(local.fresh(), config)
     counts = count(tuned)
     length = longest_input(config, model)
     sizes = states(config, model, base, counts) | _passing(config, model.config, tuned, length)
-    steps, bound = _steps(config, hand)
+    steps, bound = _steps(config, local)
     rows = config.training.per_device_train_batch_size
     return Estimate(counts.trainable, counts.total, sizes, (rows, length), steps, bound, source)
 
@@ -157,7 +157,7 @@ def _base_weights(config: Config, model: torch.nn.Module, base: int, own: int) -
 
 
 # [bytes] that optimizers keep of each trained parameter, by their names in transformers; the first that matches.
-# "weight" stands for states in the weight's own number format. Adafactor's rows and columns are next to nothing.
+# "weight" means states in the weight's dtype. Adafactor's rows and columns are negligible.
 OPTIMIZERS: tuple[tuple[str, Any], ...] = (
     (r"adafactor|^sgd|galore|lomo|apollo", 0),
     (r"ademamix.*8bit", 3),
@@ -253,12 +253,12 @@ def _trains_below_head(tuned: Any) -> bool:
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def _steps(config: Config, hand: AtHand) -> tuple[int | None, str]:
+def _steps(config: Config, local: LocalInputs) -> tuple[int | None, str]:
     """Optimizer steps as transformers' Trainer counts them on one device, and whether that is a bound."""
     training = config.training
     if training.max_steps > 0:
         return training.max_steps, ""
-    number, bound = _examples(config, hand)
+    number, bound = _examples(config, local)
     if number is None:
         return None, ""
     batch = training.per_device_train_batch_size
@@ -267,10 +267,10 @@ def _steps(config: Config, hand: AtHand) -> tuple[int | None, str]:
     return -int(-steps // 1), bound
 
 
-def _examples(config: Config, hand: AtHand) -> tuple[int | None, str]:
+def _examples(config: Config, local: LocalInputs) -> tuple[int | None, str]:
     from shared.finetune.data.chats import chat_field
 
-    rows = hand.rows("train")
+    rows = local.rows("train")
     number = config.dataset.max_train_rows if rows is None else len(rows)
     if number is None:
         return None, ""

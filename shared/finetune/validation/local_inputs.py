@@ -1,4 +1,4 @@
-"""What a configuration names and this machine has: the architecture, the tokenizer and the rows, without a download."""
+"""Architecture, tokenizer and rows of a configuration, as far as they are on this machine; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import DataError, ModelError, PeftLabsError
 from shared.finetune.config import Config
 from shared.finetune.data.loading import SUFFIXES, load_rows
+from shared.finetune.models.offline import tasks_of
 from shared.finetune.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -21,14 +22,18 @@ CLASSES = {"SEQ_CLS": 2, "TOKEN_CLS": 9}  # what a head is taken to have where t
 
 
 @dataclass
-class AtHand:
+class LocalInputs:
     """Looks things up once for all checks of a configuration.
 
     Attributes:
         config: The configuration.
+        trains: Whether the rows to train on are read.
+        scored: The split that is scored; None: none.
     """
 
     config: Config
+    trains: bool = True
+    scored: str | None = "test"
     _rows: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -79,13 +84,13 @@ class AtHand:
         if (attention := self.config.model.attn_implementation) and attention != "flash_attention_2":
             about._attn_implementation = attention  # FlashAttention wants its package even for shapes
         kind = getattr(transformers, auto)
-        _refuse_task(about, kind, self.config)
+        _refuse_task(about, self.config)
         with torch.device("meta"):
             return kind.from_config(about)
 
     @cached_property
     def classes(self) -> int | None:
-        """How many classes the head tells apart: as many as the rows have where they are at hand."""
+        """How many classes the head tells apart: as many as the rows have where they are at local."""
         task = TASKS[self.config.task_type]
         if task.labels is None:
             return None
@@ -106,10 +111,17 @@ class AtHand:
                 return None
             return load_tokenizer(self.config.model, words=self.config.task_type == "TOKEN_CLS")
         except (PeftLabsError, OSError, ValueError):
-            return None  # the base's own problems are told by `about`
+            return None  # the base's own problems are reported by `about`
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are read, each once."""
+        evaluates = self.trains and self.config.training.eval_strategy != "no"
+        asked = (self.trains and "train", evaluates and "eval", self.scored)
+        return tuple(dict.fromkeys(split for split in asked if split))
 
     def rows(self, split: str) -> Dataset | None:
-        """The rows of a split; None where the data set is not on this machine.
+        """The rows of a split; None where the data set is not on this machine, or the split is not read.
 
         Args:
             split: ``"train"``, ``"eval"`` or ``"test"``.
@@ -118,7 +130,7 @@ class AtHand:
             DataError: If they should be on this machine and are not, or can't be read.
         """
         name = self.config.dataset.name
-        if not name or not fetched_already(name) or not is_local(name):
+        if split not in self.splits or not name or not fetched_already(name) or not is_local(name):
             return None
         if split not in self._rows:
             self._rows[split] = load_rows(self.config.dataset, split)
@@ -156,18 +168,11 @@ def _reference(name: str) -> tuple[PretrainedConfig, str] | None:
     return (reference_model(short).config, f"{short}'s published shapes") if short in ARCHITECTURES else None
 
 
-def _refuse_task(about: PretrainedConfig, kind: Any, config: Config) -> None:
-    """An architecture that has no head for the task, or reads both ways where it should go on with a text."""
-    import transformers
-
-    name, able = config.model.name_or_path, []
-    for task in TASKS.values():
-        mapping = getattr(transformers, task.auto_class)._model_mapping
-        both_ways = type(about) in transformers.AutoModelForMaskedLM._model_mapping and not about.is_decoder
-        if type(about) in mapping and not (task.name == "CAUSAL_LM" and both_ways):
-            able.append(task.name)
+def _refuse_task(about: PretrainedConfig, config: Config) -> None:
+    """An architecture that has no head for the task, or is bidirectional and can't generate text."""
+    able = tasks_of(about)
     if config.task_type not in able:
         raise ModelError(
-            f"{name} is a {about.model_type}, which can't do {config.task_type}",
+            f"{config.model.name_or_path} is a {about.model_type}, which can't do {config.task_type}",
             fix=f"choose from: {', '.join(able)}; or another model" if able else "choose another model",
         )

@@ -3,63 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from shared.errors import ConfigError, ModelError, PeftLabsError
 from shared.finetune.common.suggestions import did_you_mean
 from shared.finetune.methods import METHODS
+from shared.finetune.methods.support.target_modules import wrong_targets
 from shared.finetune.schema.problems import Problem
 from shared.finetune.schema.yaml_source import Source
 from shared.finetune.validation.estimate import longest_input, tuned_on_meta
-from shared.finetune.validation.local_inputs import AtHand
+from shared.finetune.validation.local_inputs import LocalInputs
 
 NAME, TASK, METHOD = "model.name_or_path", "task_type", "peft.method"
-ADAPTABLE = ("Linear", "Conv1D", "Embedding", "Conv2d")  # what peft puts an adapter on
 
 
-def base_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def base_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """A model that should be on this machine and is not, or that has no head for the task."""
     path: tuple = ("model", "name_or_path")
     try:
-        if hand.about is not None:
+        if local.about is not None:
             path = ("task_type",)
-            assert hand.architecture
+            assert local.architecture
     except PeftLabsError as error:
         yield source.problem(path, error.message, error.fix)
     except ValueError as error:  # transformers' word for a kernel that an architecture does not have
-        where = ("model", "attn_implementation") if hand.config.model.attn_implementation else path
+        where = ("model", "attn_implementation") if local.config.model.attn_implementation else path
         yield source.problem(where, str(error).partition(". ")[0], "write eager, or remove the key")
 
 
-def target_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def target_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Target modules that the architecture does not have, or that can't take an adapter."""
-    targets = getattr(hand.config.peft, "target_modules", None)
-    if _architecture(hand) is None or targets in (None, "all-linear"):
+    targets, where = getattr(local.config.peft, "target_modules", None), ("peft", "target_modules")
+    if (model := _architecture(local)) is None:
         return
-    layers = {name: type(one).__name__ for name, one in _architecture(hand).named_modules()}
-    linear = sorted({name.rsplit(".", 1)[-1] for name, kind in layers.items() if kind in ("Linear", "Conv1D")})
-    where, model = ("peft", "target_modules"), hand.config.model.name_or_path
-    if isinstance(targets, str):
-        if not any(re.fullmatch(targets, name) for name in layers):
-            fix = f"the names are matched whole, such as {_example(layers)}; write .* before the ending"
-            yield source.problem(where, f"matches no layer of {model}", fix)
-        return
-    for number, target in enumerate(targets):
-        kinds = [kind for name, kind in layers.items() if _ends(name, target)]
-        if not kinds:
-            fix = _near(target, linear, "its linear layers are: ")
-            yield source.problem((*where, number), f"{model} has no such layer", fix, value=target)
-        elif not any(kind in ADAPTABLE for kind in kinds):
-            fix = f"its linear layers are: {', '.join(linear)}"
-            yield source.problem((*where, number), f"is no linear layer but a {kinds[0]}", fix, value=target)
+    name = local.config.model.name_or_path
+    for place, why, fix in wrong_targets(model, targets):
+        why = why.replace("it has", f"{name} has").replace("of it", f"of {name}")
+        path, value = (where, targets) if place is None else ((*where, place), targets[place])
+        yield source.problem(path, why, fix, value=value)
 
 
-def lora_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def lora_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Layers that LoRA's finer settings name and the architecture does not have."""
-    section = hand.config.peft
-    if _architecture(hand) is None or section.method != "lora":
+    section = local.config.peft
+    if _architecture(local) is None or section.method != "lora":
         return
-    names, model = [name for name, _ in _architecture(hand).named_modules() if name], hand.config.model.name_or_path
+    names, model = [name for name, _ in _architecture(local).named_modules() if name], local.config.model.name_or_path
     ends = sorted({name.rsplit(".", 1)[-1] for name in names if not name.rsplit(".", 1)[-1].isdigit()})
     for number, name in enumerate(section.modules_to_save or ()):
         if not any(_ends(one, name) for one in names):
@@ -71,33 +60,33 @@ def lora_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
         for name in getattr(section, key):
             if not any(_matches(name, one) for one in names):
                 yield source.problem(("peft", key, name), f"{model} has no such layer", _near(name, ends, "it has: "))
-    layers = getattr(hand.about[0], "num_hidden_layers", None)
+    layers = getattr(local.about[0], "num_hidden_layers", None)
     for number, layer in enumerate(section.layers_to_transform or ()):
         if layers is not None and not 0 <= layer < layers:
             path, fix = ("peft", "layers_to_transform", number), f"write numbers from 0 to {layers - 1}"
             yield source.problem(path, f"{model} has {layers} layers", fix, value=layer)
 
 
-def method_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def method_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """A method that this architecture or task does not allow, in this framework's words or else in peft's."""
-    if _architecture(hand) is None:
+    if _architecture(local) is None:
         return
-    section = hand.config.peft
+    section = local.config.peft
     try:
-        METHODS[section.method].check(hand.architecture[0], section, hand.config.task_type)
-        tuned_on_meta(hand.fresh(), hand.config)
+        METHODS[section.method].check(local.architecture[0], section, local.config.task_type)
+        tuned_on_meta(local.fresh(), local.config)
     except ModelError as error:
         yield source.problem(("peft", "method"), error.message, error.fix, section.method)
     except (ValueError, TypeError, NotImplementedError) as error:  # what peft raises for what it can't wrap
-        why, fix = f"can't be put on {hand.config.model.name_or_path}: {error}", "change peft: accordingly"
+        why, fix = f"can't be put on {local.config.model.name_or_path}: {error}", "change peft: accordingly"
         yield source.problem(("peft",), why, fix, value=None)
 
 
-def length_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
+def length_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
     """Inputs that are longer than the model has positions for, virtual tokens included."""
-    if _architecture(hand) is None:
+    if _architecture(local) is None:
         return
-    config, model = hand.config, hand.architecture[0]
+    config, model = local.config, local.architecture[0]
     causal = config.task_type == "CAUSAL_LM"
     path = ("sft" if causal else "dataset", "max_length")
     tokens = getattr(config.peft, "num_virtual_tokens", 0)
@@ -118,11 +107,27 @@ def length_problems(hand: AtHand, source: Source) -> Iterator[Problem]:
             yield source.problem(path, error.message.partition(": ")[2], error.fix)
 
 
-def _architecture(hand: AtHand):
+def end_token_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
+    """A tokenizer whose own tokens have no row in the model's embedding: training would fail at the first one."""
+    tokenizer, model = local.tokenizer, _architecture(local)
+    if tokenizer is None or model is None:
+        return
+    rows = model.get_input_embeddings().weight.shape[0]
+    for name in ("eos_token", "pad_token", "bos_token"):
+        number = getattr(tokenizer, f"{name}_id")
+        if number is not None and number >= rows:
+            token = f"{name} {getattr(tokenizer, name)!r}"
+            why = f"its tokenizer's {token} has the number {number}, but its embedding has {rows} rows"
+            fix = "save the model anew after model.resize_token_embeddings(len(tokenizer))"
+            yield source.problem(("model", "name_or_path"), why, fix)
+            return
+
+
+def _architecture(local: LocalInputs):
     try:
-        return hand.architecture[0] if hand.architecture else None
+        return local.architecture[0] if local.architecture else None
     except (PeftLabsError, ValueError):
-        return None  # told by base_problems
+        return None  # reported by base_problems
 
 
 def _ends(name: str, ending: str) -> bool:
@@ -142,12 +147,9 @@ def _near(word: str, known: list[str], before: str) -> str:
     return fix if fix.startswith("did") else before + ", ".join(known)
 
 
-def _example(layers: Iterable[str]) -> str:
-    return max(layers, key=lambda name: name.count("."))
-
-
 CHECKS = (
     ((NAME, TASK), base_problems),
+    ((NAME, TASK), end_token_problems),
     ((NAME, TASK, METHOD, "peft.target_modules"), target_problems),
     ((NAME, TASK, METHOD, "peft.modules_to_save", "peft.rank_pattern", "peft.alpha_pattern"), lora_problems),
     ((NAME, TASK, "peft"), method_problems),

@@ -25,19 +25,19 @@ ABOUT = About(
     pieces="cased WordPiece pieces",
     tag="fill-mask",
     text="`shared/tiny/pairs.py`: events told twice, facts and questions about them, opinions and what follows, names",
-    knows="""It has learnt four things at once: masked words; whether two texts were written about the same thing (what
-[CLS] knows); which words of two texts contradict each other (replaced-token detection, with a grammar in place of
+    knows="""It was trained on four objectives at once: masked words; whether two texts are about the same event (the
+output of [CLS]); which words of two texts contradict each other (replaced-token detection, with a grammar in place of
 ELECTRA's generator); and which words of one text a mask in the other stands for (span selection). The heads of the last
 two are not kept. It has never seen a label of the tasks.""",
     course={
         "masked_loss": "loss on masked words [nats]",
-        "retrieval": "masked words that the other text says or implies: share right",
+        "retrieval": "masked words that the other text states or implies: share correct",
         "detection_loss": "detection loss [nats/piece]",
         "found": "contradicting pieces found",
-        "pointed": "wanted pieces found",
-        "pair": "same thing or not: share right",
+        "pointed": "asked pieces found",
+        "pair": "same event or not: share correct",
     },
-    trained="One run of the command with `--threads 1`, beside other work: 1,931 s.",
+    trained="One run of the command with `--threads 1`, while other processes were running: 1,931 s.",
 )
 
 

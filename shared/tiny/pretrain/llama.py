@@ -1,4 +1,4 @@
-"""The Llama micro-model: a causal language model of the tiny world's people, in two phases."""
+"""The Llama micro-model: a causal language model trained on stories about people, in two phases."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ ABOUT = About(
     pieces="byte-level BPE pieces, tied embeddings",
     tag="text-generation",
     text="`shared/tiny/corpus.py`, 20.5 M tokens; no story of the tasks' splits is among it",
-    knows="""It writes the prose of its world and can find in a text what is asked about in prose. It does **not**
-follow the formats `### Human: … ### Assistant: …` and `### Instruction: …`: that is what fine-tuning has to teach. The
-special
-tokens are `</s>` (id 1), which parts documents, begins and ends, and `<pad>` (id 0).""",
+    knows="""It writes short stories and can retrieve from a text what is asked about in prose. It does **not** follow
+the formats `### Human: … ### Assistant: …` and `### Instruction: …`: fine-tuning has to teach them. The special tokens
+are `</s>` (id 1), which separates documents and is the beginning and end token, and `<pad>` (id 0).""",
     course={
         "loss": "loss [nats/token]",
         "retrieval_loss": "loss on words that the context determines",
-        "retrieval": "share of them that is right",
+        "retrieval": "share of them that is correct",
     },
-    trained="The two phases were run one after the other (`--go-on`), on one thread: 1,118 s and 696 s, beside "
-    "other work.",
+    trained="The two phases were run one after the other (`--go-on`), on one thread: 1,118 s and 696 s, while "
+    "other processes were running.",
 )
 
 
@@ -115,7 +114,7 @@ def text_at(recipe: Recipe, step: int) -> dict[str, float]:
 
 
 def phases(recipe: Recipe, tokenizer) -> list[Phase]:
-    """The two phases; the second starts anew with quizzes in the text and a rate that falls to its end."""
+    """The two phases; the second starts with a new schedule and adds quizzes to the text."""
 
     @lru_cache(maxsize=1)
     def text(first: int) -> torch.Tensor:

@@ -1,9 +1,7 @@
-"""The T5 micro-model: lists, span corruption, then prefix language modelling (Lester et al. 2021) on bills retold."""
+"""The T5 micro-model: lists, span corruption, then prefix language modelling (Lester et al. 2021) on bills."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -16,28 +14,28 @@ from shared.tiny.corpus import HELD_OUT
 from shared.tiny.pretrain.loop import Phase, Run, on, weighted_loss
 from shared.tiny.pretrain.loop import new_optimizer as shared_optimizer
 from shared.tiny.pretrain.loop import train as run_phases
+from shared.tiny.pretrain.t5_start import point_to_neighbours, start_looking_up, start_small
+from shared.tiny.pretrain.t5_text import IGNORED, continuations, gaps, text_at, trimmed
 from shared.tiny.retellings import BILLS, documents
 from shared.tiny.stories import unmark
-from shared.tiny.unigram import SENTINELS, train_tokenizer
-
-IGNORED = -100  # label of a position without loss
+from shared.tiny.unigram import train_tokenizer
 
 ABOUT = About(
     kind="A T5-architecture encoder-decoder",
     pieces="SentencePiece-style unigram pieces, tied embeddings",
     tag="text2text-generation",
-    text="`shared/tiny/retellings.py`: bills told again in other words, indexes, stories",
-    knows="""It fills gaps (`<extra_id_0>` …) and goes on with a text: given a bill, it tells some of it again in one of
-many wordings of its world. It does **not** write summaries in the style of the task `billsum`: that is what fine-tuning
-has to teach. The special tokens are T5's: `<pad>` (id 0, begins the decoder too), `</s>` (id 1), `<unk>` (id 2).""",
+    text="`shared/tiny/retellings.py`: bills and retellings in other words, indexes, stories",
+    knows="""It fills gaps (`<extra_id_0>` …) and continues texts: after a bill it repeats some of its content in other
+words. It does **not** write summaries in the style of the task `billsum`: fine-tuning has to teach it. The special
+tokens are T5's: `<pad>` (id 0, also the decoder's start token), `</s>` (id 1), `<unk>` (id 2).""",
     course={
         "span_loss": "span corruption, loss [nats/token]",
         "loss": "continuation, loss [nats/token]",
         "copy_loss": "loss on words that the bill determines",
-        "copy": "share of them that is right",
+        "copy": "share of them that is correct",
         "lookup": "the same on pairs and indexes",
     },
-    trained="Made by one call of the command above, on one thread, beside other work.",
+    trained="One run of the command above on one thread, while other processes were running.",
 )
 
 
@@ -67,13 +65,19 @@ class Recipe:
     bfloat16: bool = True
     spread: float = 0.05  # standard deviation of the initial matrices
     embedded: float = 0.3  # and of the embeddings; T5 itself has 1
-    quiet: float = 0.2  # share of that for what layers write, or it would drown what is handed on
+    quiet: float = 0.2  # share of that for the layers' outputs, so that they do not hide what is passed on
     sharp: float = 6.0  # first value of the relative biases that point to one neighbour
-    handed: float = 0.3  # length at which those heads hand on the neighbour
+    handed: float = 0.3  # length of the neighbour that those heads pass on
     match: float = 0.4  # how sharply cross-attention looks for the same word at first
     fetch: float = 0.12  # standard deviation of the values it writes down
     marked: float = 4.0  # weight of a word that the beginning determines; that of the others is 1
     fresh: int = 100  # steps for which text is generated at a time
+
+
+def sample(count: int) -> list[str]:
+    """Beginnings and continuations, as the model reads and writes them."""
+    found = islice(documents(Recipe().seed, BILLS), count)
+    return [f"{unmark(beginning)[0]}\n-> {unmark(continuation)[0]}" for beginning, continuation in found]
 
 
 def new_model(recipe: Recipe, vocab_size: int) -> T5ForConditionalGeneration:
@@ -87,25 +91,10 @@ def new_model(recipe: Recipe, vocab_size: int) -> T5ForConditionalGeneration:
         )
     )  # fmt: skip
     model.generation_config = GenerationConfig(max_new_tokens=64, **special)
-    _start_small(model, recipe)
-    _point_to_neighbours(model, recipe.sharp)
-    _start_looking_up(model, recipe)
+    start_small(model, recipe)
+    point_to_neighbours(model, recipe.sharp)
+    start_looking_up(model, recipe)
     return model
-
-
-@torch.no_grad()
-def _start_small(model: T5ForConditionalGeneration, recipe: Recipe) -> None:
-    """Start the embeddings with one spread and all other matrices with a smaller one.
-
-    T5 starts its embeddings with 1, made smaller before the head, and leaves attention scores undivided. So queries
-    start, as T5's do, smaller by the root of the head's width, and the last norm makes up for smaller embeddings.
-    """
-    for name, weight in model.named_parameters():
-        if weight.ndim > 1 and "relative" not in name:
-            share = {"q": recipe.head**-0.5, "o": recipe.quiet, "wo": recipe.quiet}.get(name.split(".")[-2], 1.0)
-            weight.normal_(0.0, recipe.spread * share)
-    model.shared.weight.normal_(0.0, recipe.embedded)
-    model.decoder.final_layer_norm.weight.fill_(1 / recipe.embedded)
 
 
 def new_optimizer(model: torch.nn.Module, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -122,166 +111,6 @@ def new_optimizer(model: torch.nn.Module, rate: float, decay: float) -> torch.op
     ]
     slow = {"params": [p for p in model.parameters() if id(p) in queries], "weight_decay": decay, "share": share}
     return torch.optim.AdamW([*kept, slow], lr=rate, betas=(0.9, 0.98), fused=True)
-
-
-@torch.no_grad()
-def _point_to_neighbours(model: T5ForConditionalGeneration, sharp: float) -> None:
-    """Start two heads of each stack on a neighbouring token and one on its surroundings; the others stay free.
-
-    T5's relative biases [buckets, heads] start near 0 and move no faster than the learning rate: after 500 steps none
-    of the encoder's was above 0.3. Yet all looking up rests on binding a word to the one beside it.
-    """
-    buckets = model.config.relative_attention_num_buckets // 2  # of each direction in the encoder
-    starts = (
-        (model.encoder, {0: [1], 1: [buckets + 1], 2: [2], 3: [0, 1, 2, 3, *range(buckets + 1, buckets + 4)]}),
-        (model.decoder, {0: [1], 1: [2], 2: [0, 1, 2, 3, 4, 5]}),
-    )
-    for stack, heads in starts:
-        bias = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
-        for head, pointed in heads.items():
-            bias[pointed, head] += sharp / (1 if len(pointed) == 1 else 2)
-
-
-BEFORE, FAR = 3, 2  # quarters of the hidden state that hold the token before and the one before that
-
-
-@torch.no_grad()
-def _start_looking_up(model: T5ForConditionalGeneration, recipe: Recipe) -> None:
-    """Let the heads on neighbours hand on what stands there, and cross-attention look for the same word.
-
-    A word is found again in three steps: the encoder writes beside each token the one before it, the decoder's last
-    token looks for a place with that token before it, and writes down what stands there. A second pair of heads does so
-    one token further, as for the value in "Ann: Rome" when the reader stands at the colon. As in
-    ``shared.tiny.pretrain.gpt2.start_with_order``, these are first values and are trained on.
-    """
-    size = recipe.head
-    at, token = torch.arange(size), torch.arange(size)
-    before, far = at + BEFORE * size, at + FAR * size
-    model.shared.weight[:, before] = 0.0  # what a word is does not disturb what stands before it
-    encoder, decoder = model.encoder.block[0].layer[0].SelfAttention, model.decoder.block[0].layer[0].SelfAttention
-    _hand_on(encoder, 0, token, before, recipe)
-    _hand_on(encoder, 2, token, far, recipe)
-    _hand_on(decoder, 0, token, before, recipe)
-    for block in model.decoder.block[1:]:
-        cross = block.layer[1].EncDecAttention
-        _look_up(cross, 0, token, before, recipe)
-        _look_up(cross, 1, before, far, recipe)
-
-
-def _hand_on(attention: torch.nn.Module, head: int, token: torch.Tensor, to: torch.Tensor, recipe: Recipe) -> None:
-    """Head ``head`` attends by position alone and copies the quarter ``token`` of what stands there to ``to``."""
-    rows = torch.arange(recipe.head) + head * recipe.head
-    attention.q.weight[rows] *= 0.1
-    attention.v.weight[rows] = 0.0
-    attention.v.weight[rows, token] = 1.0
-    attention.o.weight[:, rows] = 0.0
-    attention.o.weight[to, rows] = recipe.handed
-
-
-def _look_up(attention: torch.nn.Module, head: int, asked: torch.Tensor, found: torch.Tensor, recipe: Recipe) -> None:
-    """Head ``head`` attends where the quarter ``found`` is like its own quarter ``asked`` and copies that token."""
-    rows = torch.arange(recipe.head) + head * recipe.head
-    attention.q.weight[rows] = attention.k.weight[rows] = 0.0
-    attention.q.weight[rows, asked] = recipe.match
-    attention.k.weight[rows, found] = 1.0
-    attention.v.weight[rows] = attention.v.weight[rows].normal_(0, recipe.fetch)
-    attention.v.weight[rows[:, None], found] = 0.0
-    attention.o.weight[:, rows] = attention.v.weight[rows].T
-
-
-def noise_spans(length: int, recipe: Recipe, rng: random.Random) -> list[tuple[int, int]]:
-    """Draw the gaps of span corruption as T5 does: lengths are random parts of a fixed total, text lies between.
-
-    Returns:
-        (first, behind the last) of each gap, in order; no two gaps touch and none begins the text.
-    """
-    noise = max(1, round(length * recipe.corrupted))
-    count = max(1, min(round(noise / recipe.span), SENTINELS, length - noise))
-    gaps, kept = _parts(noise, count, rng), _parts(length - noise, count, rng)
-    spans, at = [], 0
-    for text, gap in zip(kept, gaps, strict=True):
-        spans.append((at + text, at + text + gap))
-        at += text + gap
-    return spans
-
-
-def _parts(total: int, count: int, rng: random.Random) -> list[int]:
-    cuts = sorted(rng.sample(range(1, total), count - 1))
-    return [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True)]
-
-
-def corrupt(ids: list[int], sentinels: list[int], recipe: Recipe, rng: random.Random) -> tuple[list[int], list[int]]:
-    """Take spans out of a text.
-
-    Args:
-        ids: Tokens of the text, no end token.
-        sentinels: Ids of ``<extra_id_0>`` …
-        recipe: Share and length of the gaps.
-        rng: Where they come from.
-
-    Returns:
-        The text with a sentinel in each gap, and sentinels each followed by what stood there; both end with the end
-        token.
-    """
-    source, target, at = [], [], 0
-    for number, (first, behind) in enumerate(noise_spans(len(ids), recipe, rng)):
-        source += [*ids[at:first], sentinels[number]]
-        target += [sentinels[number], *ids[first:behind]]
-        at = behind
-    return [*source, *ids[at:], 1], [*target, 1]
-
-
-def encoded(tokenizer, seed: int, shares: dict) -> Iterator[tuple[list[int], list[int], list[bool]]]:
-    """Endless documents as tokens of the beginning, of the continuation, and which of the latter begin a marked word.
-
-    Both end with the end token.
-    """
-    texts = documents(seed, shares)
-    while True:
-        batch = list(islice(texts, 512))
-        later = [unmark(continuation) for _, continuation in batch]
-        sources = tokenizer([unmark(beginning)[0] for beginning, _ in batch])["input_ids"]
-        targets = tokenizer([text for text, _ in later], return_offsets_mapping=True)
-        for source, target, offsets, (_, at) in zip(
-            sources, targets["input_ids"], targets["offset_mapping"], later, strict=True
-        ):
-            marked = set(at)
-            yield source, target, [b > a and (a in marked or (b - a > 1 and a + 1 in marked)) for a, b in offsets]
-
-
-def padded(rows: list[list], length: int, filler) -> torch.Tensor:
-    """Rows cut or filled up to one length, [rows, length]."""
-    return torch.tensor([row[:length] + [filler] * (length - len(row)) for row in rows])
-
-
-def continuations(tokenizer, recipe: Recipe, count: int, seed: int, shares: dict):
-    """Prefix language modelling: beginnings as inputs, continuations as targets. Too long beginnings are left out.
-
-    Returns:
-        Inputs [count, source], labels [count, target] and the marks of the labels.
-    """
-    fitting = (d for d in encoded(tokenizer, seed, shares) if len(d[0]) <= recipe.source)
-    sources, targets, marks = zip(*islice(fitting, count), strict=True)
-    return (
-        padded(sources, recipe.source, 0),
-        padded(targets, recipe.target, IGNORED),
-        padded(marks, recipe.target, False),
-    )
-
-
-def gaps(tokenizer, recipe: Recipe, count: int, seed: int, shares: dict):
-    """Span corruption of whole documents, each cut to ``source`` tokens.
-
-    Returns:
-        Inputs [count, source], labels [count, target] and marks of the labels, none.
-    """
-    rng = random.Random(seed)
-    sentinels = [tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(SENTINELS)]
-    texts = islice(encoded(tokenizer, seed, shares), count)
-    whole = ((source[:-1] + target[:-1])[: recipe.source] for source, target, _ in texts)
-    sources, targets = zip(*(corrupt(ids, sentinels, recipe, rng) for ids in whole), strict=True)
-    labels = padded(targets, recipe.target // 3, IGNORED)
-    return padded(sources, recipe.source, 0), labels, torch.zeros_like(labels, dtype=torch.bool)
 
 
 @torch.no_grad()
@@ -312,24 +141,6 @@ def _losses(model, sources: torch.Tensor, labels: torch.Tensor) -> tuple[torch.T
     logits = model(input_ids=sources, attention_mask=sources != 0, labels=labels).logits.float()
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
     return loss.view_as(labels), logits.argmax(-1) == labels
-
-
-def trimmed(rows: torch.Tensor, filler: int) -> torch.Tensor:
-    """The rows without the padding that none of them needs; widths are multiples of 8."""
-    used = int((rows != filler).sum(1).max())
-    return rows[:, : -(-used // 8) * 8].contiguous()
-
-
-LISTS = {"echo": 0.15, "pairs": 0.35, "index": 0.3, "bills": 0.2}
-
-
-def text_at(recipe: Recipe, step: int) -> dict[str, float]:
-    """Shares of the sorts of text from which step ``step`` learns, for ``documents``.
-
-    Lists come first: they are densest in what has to be looked up. Bills and stories first reward knowing what sort of
-    word comes next.
-    """
-    return LISTS if step < recipe.lists else BILLS
 
 
 def phases(recipe: Recipe, tokenizer) -> list[Phase]:

@@ -47,7 +47,7 @@ def config_for(
     """Configuration of one method on one task, as ``shared.finetune`` reads it.
 
     Args:
-        task: Name of a task of the tiny world.
+        task: Name of a generated task.
         method: One of ``methods(task)``.
         model: Another model to start from.
         scored: Another number of test rows to score.

@@ -1,7 +1,7 @@
 """Fine-tuning recipes of the GPT-2 micro-model; the reference scores measure them.
 
-Rates come from a small sweep, `python -m shared.tiny.sweep TASK METHOD --rates …`, with 16 rows a step (the budgets
-below have 10 to 13, see there), seed 0, scored on 600 (imdb) or 200 (gsm8k) validation rows, in %. Those marked * were
+Learning rates come from a small sweep, `python -m shared.tiny.sweep TASK METHOD --rates …`, with 16 rows a step (the
+budgets below have 10 to 13), seed 0, scored on 600 (imdb) or 200 (gsm8k) validation rows, in %. Those marked * were
 measured on the present weights, seeds 0, 1 (and 2) in order, the others on an earlier pretraining of the same recipe:
 
 ============== =====================================================================================================
@@ -19,8 +19,8 @@ prefix-tuning  imdb, 150 steps 2e-2: 54.2, 5e-2: 55.0, 1.5e-1: 55.5, 300 steps 5
 prompt-tuning  imdb, 150 steps 3e-2: 53.3, 1e-1: 54.0, 300 steps 1e-1: 55.5
 ============== =====================================================================================================
 
-So prefixes leave chance on imdb by luck, with each of these settings; and (IA)³, BitFit and prompts do not learn to
-write worked sums in so few steps, at any of these rates.
+So prefixes exceed chance on imdb only for some seeds, with each of these settings; and (IA)³, BitFit and prompts do not
+learn to write calculations in so few steps, at any of these learning rates.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import replace
 from shared.tiny.recipes.setting import Budget, Setting
 
 # What some 15 to 20 s on two cores allow. Not by_length where sums or programs are written: rows of one length
-# have as many steps of reckoning, so each batch would pull in another direction.
+# have the same number of calculation steps, so each batch would push the weights in another direction.
 WRITTEN = Budget(steps=150, batch=13, rows=1_950, scored=200, by_length=False, optim="adamw_torch_fused")
 BUDGET = replace(WRITTEN, batch=10, rows=1_500)  # gsm8k: its answers are the longest
 BUDGETS = {
@@ -38,7 +38,7 @@ BUDGETS = {
     "metamathqa": WRITTEN,
     "code_feedback": replace(WRITTEN, steps=100, rows=1_300, scored=120),
 }
-HEAD = 2e-3  # the head's own rate, since it starts at random whatever the method
+HEAD = 2e-3  # the head's own learning rate, since it starts at random values with every method
 LINEAR = ["c_attn", "c_proj", "c_fc"]
 
 METHODS = {

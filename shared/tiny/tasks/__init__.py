@@ -1,4 +1,4 @@
-"""The tasks of the tiny world, with the columns of the public data sets they stand for.
+"""The generated tasks, with the columns of the public data sets that they represent.
 
 Every module of this package but ``task`` holds ``TASKS``; adding a task is adding it there.
 """
@@ -39,7 +39,9 @@ def load_task(name: str, split: str, seed: int = 0, difficulty: str = "normal"):
     """
     for what, value, known in (("task", name, TASKS), ("split", split, SIZES), ("difficulty", difficulty, LEVELS)):
         if value not in known:
-            raise DataError(f"unknown {what} {value!r} of the tiny world", fix=f"choose one of: {', '.join(known)}")
+            raise DataError(
+                f"unknown {what} {value!r} of the generated tasks", fix=f"choose one of: {', '.join(known)}"
+            )
     from datasets import Dataset
 
     task = TASKS[name]
@@ -49,7 +51,7 @@ def load_task(name: str, split: str, seed: int = 0, difficulty: str = "normal"):
 
 @lru_cache(maxsize=32)
 def distinct(name: str, split: str, seed: int, difficulty: str) -> list[tuple[dict, object]]:
-    """The rows of a split, each with the event that it tells (what may not stand in two splits)."""
+    """The rows of a split, each with its event (which must not be in two splits)."""
     task, seen = TASKS[name], {}
     for row, event in task.rows(split, seed, difficulty):
         said = repr({key: value for key, value in row.items() if key != "id"})  # a number makes no row another one

@@ -1,4 +1,4 @@
-"""Bills to be summed up in a house style that the pretraining text never shows.
+"""Bills to be summarised in a style that the pretraining text never shows.
 
 The summary tells what the bill changes (duties, grants, bans, fines, permits, repeals), one sentence each, in the
 bill's order, from one fixed first word: "Requires …", "Provides …", "Prohibits …". Findings, definitions, exceptions

@@ -1,4 +1,4 @@
-"""Instructions about held-out stories, answered in one house style.
+"""Instructions about held-out stories, answered in one fixed style.
 
 The style is ``answer - Label.``, and which label belongs to which question is a rule that the pretraining text never
 shows. So a base model that can find the answer still has to be taught the style: that is what the ranks differ in.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from shared.tiny.fact_kinds import KINDS
 from shared.tiny.stories import tell
 from shared.tiny.tasks.task import Plain, Task
-from shared.tiny.world import KINDS, Fact, World
+from shared.tiny.world import Fact, World
 
 ANSWER = r"[A-Za-z0-9]+( coins)?(, [A-Za-z0-9]+)* - [A-Z][a-z]+\."
 SAME = {"Gift": "Thing"}  # the style names what a thing is, not what happened to it
@@ -41,7 +42,7 @@ def ask_check(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, s
 
 
 def ask_list(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
-    """All names or all values of one sort, in the order told."""
+    """All names or all values of one sort, in the order of the story."""
     kind = KINDS[fact.kind]
     if {f.kind for f in story}.isdisjoint({"price", "gift"}) and rng.random() < 0.5:
         return "List all names.", ", ".join(dict.fromkeys(f.subject for f in story)) + " - Names."
@@ -50,7 +51,7 @@ def ask_list(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, st
 
 
 def ask_note(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str, str]:
-    """Rewrite what is told of one subject as a note."""
+    """Rewrite what the story says about one subject as a note."""
     told = [f.value for f in story if f.subject == fact.subject]
     return f"Write a note about {fact.subject}.", ", ".join([fact.subject, *told]) + " - Note."
 
@@ -69,7 +70,7 @@ def ask_receiver(story: list[Fact], fact: Fact, rng: random.Random) -> tuple[str
 
 
 def instruct(story: list[Fact], rng: random.Random, level: str) -> tuple[str, str, str]:
-    """Return what sort of instruction it is, the instruction and the answer in house style."""
+    """Return what sort of instruction it is, the instruction and the answer in the fixed style."""
     fact = rng.choice(story)
     choices = [ask_value] * 5 + [ask_subject] * 4
     if level != "easy":
@@ -118,7 +119,7 @@ def _parts(row: dict) -> tuple[str, str]:
 
 
 def _content(row: dict, reply: str) -> tuple[str, str]:
-    """What is to be found in the story, and as much of the reply: pretraining goes on with other sentences.
+    """What is to be found in the story, and as much of the reply: the base continues with other sentences.
 
     The label behind it is house style, which nothing but examples can teach.
     """
@@ -130,7 +131,7 @@ def _content(row: dict, reply: str) -> tuple[str, str]:
 
 PLAIN = Plain(ask=lambda row: f"{_parts(row)[0]} The answer:", read=_content, stop=("?", "###"))  # as in quizzes
 
-# Alpaca's own template puts the instruction first. The micro-model was pretrained on text that tells before it asks,
+# Alpaca's own template puts the instruction first. The micro-model was pretrained on text that asks after the facts,
 # and with the question first LoRA at r = 16 stays at 20–35 % exact match: so the story comes first here.
 TASKS = (
     Task(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from shared.tiny.events import EVENT_KINDS, Event, contradict, event_of, fill, swap_people
+from shared.tiny.event_kinds import EVENT_KINDS
+from shared.tiny.events import Event, contradict, event_of, fill, swap_people
 from shared.tiny.tasks.task import Task
 
 POSITIVE = 0.6  # share of paraphrases, before label noise (the real set has about two thirds)

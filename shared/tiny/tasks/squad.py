@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from shared.tiny.events import EVENT_KINDS, event_of, fill
+from shared.tiny.event_kinds import EVENT_KINDS
+from shared.tiny.events import event_of, fill
+from shared.tiny.fact_kinds import KINDS
 from shared.tiny.tasks.task import Task
-from shared.tiny.world import KINDS, Fact, World
+from shared.tiny.world import Fact, World
 
 FACTS = {"easy": 2, "normal": 2, "hard": 4}  # people (or things) of the passage
 # Share of passages that report events; facts of one sort on several people are harder.
@@ -53,7 +55,7 @@ def _key(story: list[Fact]) -> tuple:
 
 
 def _on_event(world: World, split: str, level: str, rng: random.Random) -> tuple:
-    """A question on an event, beside which another event or a fact on other people is told."""
+    """A question on an event, in a passage that also has another event or a fact about other people."""
     event = event_of(split, rng)
     kind = EVENT_KINDS[event.kind]
     while True:

@@ -1,4 +1,4 @@
-"""Word problems worked step by step, and the same problems asked again in other ways."""
+"""Word problems solved step by step, and the same problems asked in other ways."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def question(problem: Problem, rng: random.Random) -> str:
 
 
 def solution(problem: Problem) -> str:
-    """A line for each calculation, then the answer behind four hash signs, as in GSM8K."""
+    """A line for each calculation, then the answer after four hash signs, as in GSM8K."""
     return "\n".join([*worked(problem), f"#### {problem.answer}"])
 
 

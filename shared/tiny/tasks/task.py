@@ -1,4 +1,4 @@
-"""What a task of the tiny world is."""
+"""The description of a generated task."""
 
 from __future__ import annotations
 

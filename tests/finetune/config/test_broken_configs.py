@@ -78,7 +78,7 @@ def test_the_command_reports_several_files_and_ends_with_1(capsys: pytest.Captur
     chosen = [FOLDER / "01-misspelt-keys-in-five-sections.yaml", good, FOLDER / "14-a-tab.yaml"]
     assert main([*map(str, chosen)]) == 1
     out = capsys.readouterr().out
-    assert "3 configurations: 1 good, 2 with problems" in out and "template.yaml: good" in out
+    assert "3 configurations: 1 valid, 2 with problems" in out and "template.yaml: valid" in out
     for file in (chosen[0], chosen[2]):
         for line, key, _, fix in expected(file):
             assert any(f"{file}:{line}: {key}" in one and fix in one for one in out.splitlines()), (key, out)

@@ -56,7 +56,7 @@ def test_good_file_keeps_values_and_types(tmp_path):
         ("method: lora", "method: lorra", "peft.method", 7, "lora"),
         ("method: lora", "method: ia4", "peft.method", 7, "ia3"),
         ("method: lora", "method: ia3", "peft.lora_r", 8, "target_modules"),
-        ("  method: lora\n", "", "peft.method", 6, "full, head, ia3, lora"),
+        ("  method: lora\n", "", "peft.method", 6, "full, head, ia3, ln-tuning, lora"),
         ("name_or_path: tiny:llama", "name: tiny:llama", "model.name_or_path", 3, "name_or_path"),
         ("dtype: float32", "dtype: float23", "model.dtype", 5, "float32"),
         ("dtype: float32", "use_auth_token: hf_secret", "model.use_auth_token", 5, "hf auth login"),
@@ -96,7 +96,7 @@ def test_problem_has_key_line_and_fix(tmp_path, old, new, key, line, fix):
         ("model.quantization={load_in_4bit: true, load_in_8bit: true}", "model.quantization.load_in_8bit", "keep one"),
         ("dataset.response_marker=###", "dataset.response_marker", "prompt_template for data in columns"),
         ("dataset.response_field=reply", "dataset.response_field", "reply"),
-        ("dataset.response_field=question", "dataset.response_field", "move {question} behind {answer}"),
+        ("dataset.response_field=question", "dataset.response_field", "move {question} after {answer}"),
         ("dataset.input_template=Q", "dataset.input_template", "{text}"),
         ("lab={compare: [qlora, dora]}", "lab.compare[1]", "qlora"),
         ("peft={method: full}", None, None),
@@ -150,7 +150,7 @@ def test_other_tasks_need_no_template_and_no_sft(tmp_path, task):
 def test_a_token_is_never_shown(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, GOOD.replace("dtype: float32", "use_auth_token: hf_secret")))
-    shown = [problem for problem in caught.value.problems if "token must never" in problem.message]
+    shown = [problem for problem in caught.value.problems if "token must not be written" in problem.message]
     assert shown and "hf_secret" not in str(caught.value)
 
 
@@ -208,7 +208,7 @@ ODD = (None, True, 3, -1.5, "x", "", [], ["x"], [[1]], {}, {"x": 1}, {"x": {"y":
 def test_no_odd_value_of_any_key_stops_the_check(task):
     import copy
 
-    from shared.finetune.config import check, salvage
+    from shared.finetune.config import check, valid_part
     from shared.finetune.schema.key_lookup import walk
     from shared.finetune.schema.yaml_source import Source, parse_source
 
@@ -227,7 +227,7 @@ def test_no_odd_value_of_any_key_stops_the_check(task):
             assert not any(problem.key.endswith((".int", ".str", "]]")) for problem in problems), list(
                 map(str, problems)
             )
-            assert salvage(Source("odd.yaml", data)) is not None, (section, key, odd)
+            assert valid_part(Source("odd.yaml", data)) is not None, (section, key, odd)
 
 
 def test_each_key_says_what_it_does():

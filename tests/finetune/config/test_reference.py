@@ -40,13 +40,30 @@ def test_the_command_writes_and_checks(tmp_path: Path, monkeypatch: pytest.Monke
     assert reference.main(["--check"]) == 1
 
 
+# Numbers without a unit: ranks, seeds, scales, learning rates. All others must have one.
+DIMENSIONLESS = {
+    "peft": {"lora_r", "lora_alpha", "rank_pattern", "alpha_pattern", "init_r", "target_r", "orth_reg_weight", "vera_r",
+             "d_initial", "projection_prng_key", "reduction_factor", "bottleneck", "encoder_hidden_size"},
+    "head": {"learning_rate"},
+    "lab": {"seeds", "ranks", "learning_rates"},
+    "training": {"learning_rate", "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "max_grad_norm",
+                 "neftune_noise_alpha", "seed", "data_seed"},
+    "sft": {"router_aux_loss_coef"},
+}  # fmt: skip
+
+
 def test_each_key_is_documented_once_with_effect_and_unit() -> None:
     places = [(entry.section, entry.method, entry.key) for entry in ENTRIES]
     assert len(places) == len(set(places))
     for entry in ENTRIES:
         assert len(entry.effect) > 8, f"{entry.section}.{entry.key} says too little"
-        number = re.match(r"(list: |mapping: text → )?(whole )?number", entry.type)
-        assert entry.unit or not number, f"{entry.section}.{entry.key} ({entry.method}) is a number without a [unit]"
+        number = re.match(r"(list: |mapping: string → )?(integer|number)", entry.type)
+        known = entry.key in DIMENSIONLESS.get(entry.section, ())
+        assert entry.unit or not number or known, (
+            f"{entry.section}.{entry.key} ({entry.method}): a number without a [unit]"
+        )
+        assert not (entry.unit and known), f"{entry.section}.{entry.key} has a unit: remove it from DIMENSIONLESS"
+        assert entry.unit != "1", f"{entry.section}.{entry.key}: [1] is not a unit"
     assert {entry.method for entry in ENTRIES if entry.section == "peft"} == set(METHODS)
 
 

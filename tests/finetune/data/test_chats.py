@@ -129,7 +129,8 @@ def test_loss_counts_the_assistants_text_only(configured, tmp_path, every, wante
     """Token by token, through SFTTrainer's own preparation and collator."""
     config = configured([{"messages": LONG}] * 10, {"train_on": "all" if every else "last"})
     base, tokenizer = load_base(config)
-    trainer, _ = training_run._trainer(config, base, tokenizer, tmp_path / "c", 0, ())
+    rows = training_run._rows(config, tokenizer)
+    trainer, _ = training_run._trainer(config, base, tokenizer, rows, tmp_path / "c", 0, ())
     assert len(trainer.train_dataset) == 8 * len(wanted)  # ten rows less one each for evaluation and test
     batch = trainer.data_collator([trainer.train_dataset[n] for n in range(len(wanted))])
     for ids, labels, right in zip(batch["input_ids"], batch["labels"], wanted, strict=True):

@@ -61,7 +61,7 @@ def test_what_is_finished_is_not_computed_again(tmp_path, config, monkeypatch):
     again = compare.compare(config, [0], tmp_path, ["head"], say=lambda line: None)
     assert trained == [("head", 0)] and again["results"] == one["results"]
     # a half-written file and another budget count for nothing
-    (file,) = (tmp_path / "trainings").iterdir()
+    (file,) = (tmp_path / "runs").iterdir()
     file.write_text(file.read_text()[:-20])
     compare.compare(config, [0], tmp_path, ["head"], say=lambda line: None)
     compare.compare(config.changed(training={"max_steps": 2}), [0], tmp_path, ["head"], say=lambda line: None)
@@ -100,7 +100,10 @@ def test_rates_come_from_the_command_line_before_the_methods_own(config):
 def test_wrong_calls_are_told(config, capsys):
     with pytest.raises(ConfigError, match="no method 'lorra'"):
         compare.plan(config, ["lorra"])
-    wrong = {"is no seed": ["--seeds", "one"], "no method with a rate": ["--learning_rates", "lora=fast"]}
+    wrong = {
+        "is not a seed": ["--seeds", "one"],
+        "not a method with a learning rate": ["--learning_rates", "lora=fast"],
+    }
     for text, words in wrong.items():
         assert compare.main(["--config", str(TWIN), *words]) == 1
         assert text in capsys.readouterr().err

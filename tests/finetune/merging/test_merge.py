@@ -17,6 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from shared.errors import ModelError
 from shared.finetune import merge_adapter
 from shared.finetune.config import load_config
+from shared.finetune.merging import peft_layers
+from shared.finetune.merging.checkpoint import Checkpoint
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
@@ -111,32 +113,116 @@ def test_sixteen_bits_are_written_and_proved(place, tmp_path):
     assert 1e-5 < report.relative_error < 5e-2
 
 
-def test_the_proof_can_fail(place, tmp_path, monkeypatch):
-    """A merge with a wrong scale is refused, and nothing is written."""
-    adapter = make_adapter(place, "adapter")
-    monkeypatch.setattr(merge_adapter._Patch, "scale", lambda self, module, rank: 2.5)
-    with pytest.raises(ModelError, match="not the adapted one"):
+def test_a_wrong_merge_is_found_in_its_module(place, tmp_path, monkeypatch):
+    """Without the whole model's logits, as for a model above 4 GB; nothing is written."""
+    adapter, right = make_adapter(place, "adapter"), peft_layers._merge
+
+    def wrong(layer, safe):
+        merged = right(layer, safe)
+        merged.weight.data = merged.weight.data * 1.01
+        return merged
+
+    monkeypatch.setattr(merge_adapter, "VERIFY_BYTES", 0)
+    monkeypatch.setattr(peft_layers, "_merge", wrong)
+    with pytest.raises(ModelError, match="the merged module model.layers.* is not the adapted one"):
+        merge_adapter.merge(load_config(place / "c.yaml"), adapter, tmp_path / "merged")
+    assert not list(tmp_path.iterdir())
+    assert not merge_adapter.merge(load_config(place / "c.yaml"), adapter, tmp_path / "merged", verify=False).verified
+
+
+def test_a_damaged_tensor_beside_the_merged_ones_is_found_in_the_logits(place, tmp_path, monkeypatch):
+    adapter, right = make_adapter(place, "adapter"), Checkpoint.pieces
+    monkeypatch.setattr(Checkpoint, "pieces", lambda self, *which: [1.1 * one for one in right(self, *which)])
+    with pytest.raises(ModelError, match="the merged model is not the adapted one: its logits"):
         merge_adapter.merge(load_config(place / "c.yaml"), adapter, tmp_path / "merged")
     assert not list(tmp_path.iterdir())
 
 
-def test_tied_embeddings(place, tmp_path):
-    """Adapters inside the blocks merge; one on the shared matrix is refused."""
+@pytest.mark.parametrize(
+    ("choice", "limit", "compared"),
+    [
+        ("auto", 4e9, "modules, logits"),
+        ("auto", 0, "modules"),
+        ("always", 0, "modules, logits"),
+        ("never", 4e9, ""),
+    ],
+)
+def test_what_is_compared(place, tmp_path, monkeypatch, capsys, choice, limit, compared):
+    adapter, out = make_adapter(place, "adapter"), tmp_path / "merged"
+    monkeypatch.setattr(merge_adapter, "VERIFY_BYTES", limit)
+    call = ["--config", str(place / "c.yaml"), "--adapter_path", str(adapter), "--output_path", str(out)]
+    assert merge_adapter.main([*call, "--verify", choice]) == 0
+    report, shown = json.loads((out / "merge.json").read_text()), capsys.readouterr().out
+    assert report["verified"] == ("logits" in compared) == ("largest logit difference" in shown)
+    assert (report["modules_verified"] == report["layers"] == 14) == ("modules" in compared)
+    assert ("module by module" in shown) == ("modules" in compared)
+    assert ("not verified" in shown) == (not compared) and ("--verify always" in shown) == (compared == "modules")
+
+
+def test_tied_embeddings_that_the_adapter_changes_are_two_tensors_afterwards(place, tmp_path, capsys):
     world.make_model(tmp_path / "tied", tied=True)
-    config = load_config(place / "c.yaml").changed(model={"name_or_path": str(tmp_path / "tied")})
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "tied")
-    for name, targets, fine in (("blocks", LINEAR, True), ("embedding", ["embed_tokens", "q_proj"], False)):
+    for name, targets, untied in (("blocks", LINEAR, False), ("embedding", ["embed_tokens", "q_proj"], True)):
         model = get_peft_model(base, LoraConfig(r=2, target_modules=targets, task_type="CAUSAL_LM"))
         for parameter in model.parameters():
             if parameter.requires_grad:
                 torch.nn.init.normal_(parameter, std=0.2)
-        model.save_pretrained(tmp_path / name, save_embedding_layers=False)
-        base = model.unload()
-        if fine:
-            assert merge_adapter.merge(config, tmp_path / name, tmp_path / "m").relative_error < 1e-5
-        else:
-            with pytest.raises(ModelError, match="shares between input and output"):
-                merge_adapter.merge(config, tmp_path / name, tmp_path / "m2")
+        model.save_pretrained(tmp_path / name)
+        base, out = model.unload(), tmp_path / f"{name}-merged"
+        call = ["--config", str(place / "c.yaml"), "--adapter_path", str(tmp_path / name), "--output_path", str(out)]
+        assert merge_adapter.main([*call, f"model.name_or_path={tmp_path / 'tied'}"]) == 0
+        assert ("config.json says tie_word_embeddings: false" in capsys.readouterr().out) == untied
+        assert json.loads((out / "config.json").read_text())["tie_word_embeddings"] != untied
+        merged = AutoModelForCausalLM.from_pretrained(out)
+        assert torch.equal(merged.lm_head.weight, base.lm_head.weight)
+        assert torch.equal(merged.lm_head.weight, merged.model.embed_tokens.weight) != untied
+
+
+def larger(tied: bool, folder: Path, **settings) -> tuple[Path, torch.Tensor]:
+    """A base of 47 tokens, an adapter that was trained after three had been added, and the adapted model's logits."""
+    world.make_model(folder / "base", tied=tied)
+    model = AutoModelForCausalLM.from_pretrained(folder / "base")
+    model.resize_token_embeddings(50)
+    model = get_peft_model(model, LoraConfig(r=2, **settings))
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder / "adapter")
+    with torch.no_grad():
+        return folder / "base", model.eval()(torch.arange(32, 50)[None]).logits
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj", "embed_tokens", "lm_head"]},
+        {"target_modules": ["q_proj"], "trainable_token_indices": [47, 48, 49]},
+        {"target_modules": ["q_proj"]},
+    ],
+    ids=["saved", "lora", "trainable tokens", "left"],
+)
+def test_tokens_that_were_added_before_training(place, tmp_path, settings, tied):
+    """The merged model has the larger vocabulary, by the tensors that peft has saved with the adapter."""
+    base, want = larger(tied, tmp_path, **settings)
+    config = load_config(place / "c.yaml").changed(model={"name_or_path": str(base)})
+    report = merge_adapter.merge(config, tmp_path / "adapter", tmp_path / "merged")
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()
+    with torch.no_grad():
+        got = merged(torch.arange(32, 50)[None]).logits
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    assert report.relative_error < 1e-5 and merged.config.vocab_size == 50
+
+
+def test_added_tokens_that_were_not_saved(place, tmp_path):
+    """Embeddings of another size in the file, and none for the head."""
+    base, _ = larger(False, tmp_path, target_modules=["q_proj"], modules_to_save=["embed_tokens"])
+    _change(tmp_path / "adapter", lambda tensors: {name: one for name, one in tensors.items() if "lm_head" not in name})
+    config = load_config(place / "c.yaml").changed(model={"name_or_path": str(base)})
+    with pytest.raises(ModelError, match="the adapter has 50 tokens, lm_head.weight of the base has 47") as caught:
+        merge_adapter.merge(config, tmp_path / "adapter", tmp_path / "merged")
+    assert "model.resize_token_embeddings(50)" in caught.value.fix and not (tmp_path / "merged").exists()
 
 
 def _truncate(folder):
@@ -157,6 +243,31 @@ def _rename(folder):
     save_file({k.replace("layers.1", "layers.7"): v for k, v in tensors.items()}, folder / "adapter_model.safetensors")
 
 
+def _change(folder, change):
+    file = folder / "adapter_model.safetensors"
+    save_file(change(load_file(file)), file)
+
+
+def _surplus(folder):
+    first = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    _change(folder, lambda tensors: tensors | {first.replace("lora_A", "lora_C"): torch.ones(4, 4)})
+
+
+def _lack(folder):
+    lost = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    _change(folder, lambda tensors: {name: one for name, one in tensors.items() if name != lost})
+
+
+def _other_width(folder):
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    _change(folder, lambda tensors: tensors | {name: torch.ones(4, 96)})
+
+
+def _not_finite(folder):
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    _change(folder, lambda tensors: tensors | {name: torch.full((4, 64), torch.nan)})
+
+
 def _kind(folder):
     file = folder / "adapter_config.json"
     file.write_text(file.read_text().replace('"LORA"', '"PREFIX_TUNING"'))
@@ -171,7 +282,11 @@ def _kind(folder):
         (lambda folder: (folder / "adapter_config.json").write_text("{"), ["adapter_config.json", "damaged"]),
         (lambda folder: (folder / "adapter_config.json").unlink(), ["adapter_config.json", "peft-labs train"]),
         (_rename, ["no tensor model.layers.7", "trained on"]),
-        (_kind, ["PREFIX_TUNING", "no merge", "key/value cache"]),
+        (_kind, ["PREFIX_TUNING", "can't be merged", "key/value cache"]),
+        (_surplus, ["LORA layer does not use", "layers.0.self_attn.q_proj.lora_C", "do not belong together"]),
+        (_lack, ["lacks", "layers.0.self_attn.q_proj.lora_A.weight"]),
+        (_other_width, ["q_proj.lora_A.weight has shape (4, 96)", "needs (4, 64)", "trained on"]),
+        (_not_finite, ["can't merge its LORA layer of model.layers.0.self_attn.q_proj", "NaNs detected"]),
     ],
 )
 def test_bad_adapters_name_file_and_fix(place, tmp_path, damage, words, capsys):

@@ -15,6 +15,13 @@ from safetensors.torch import load_file, save_file
 from shared.finetune.merging.shards import NAMES, write_shard
 
 LAYERS, SHARDS = 32, 8
+SHAPE = {
+    "model_type": "llama",
+    "hidden_size": 2048,
+    "intermediate_size": 4096,
+    "num_hidden_layers": LAYERS,
+    "tie_word_embeddings": False,
+}
 STATUS = Path("/proc/self/status")
 
 
@@ -57,7 +64,7 @@ def large_base(folder: Path) -> Path:
         save_file({name: weight.clone() for name in own}, base / file, {"format": "pt"})
         index |= dict.fromkeys(own, file)
     (base / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
-    (base / "config.json").write_text(json.dumps({"model_type": "llama", "tie_word_embeddings": False}))
+    (base / "config.json").write_text(json.dumps(SHAPE))
     lora = {}
     for name in names:
         module = f"base_model.model.{name.removesuffix('.weight')}"
@@ -74,7 +81,7 @@ def test_a_merge_takes_a_small_part_of_the_models_memory(tmp_path):
     config = world.write_config(tmp_path / "c.yaml", world.config_dict(base, tmp_path / "none.jsonl"))
     code = (
         "import sys, torch\nfrom pathlib import Path\nfrom shared.finetune import merge_adapter\n"
-        "from shared.finetune.merging import shards as shard_writer\n"
+        "import peft\nfrom shared.finetune.merging import streamed\n"
         "from shared.finetune.config import load_config\nconfig = load_config(sys.argv[1])\n"
         f"peak = lambda: next(int(l.split()[1]) for l in Path('{STATUS}').read_text().splitlines() if 'VmHWM' in l)\n"
         "before = peak()\nmerge_adapter.merge(config, sys.argv[2], sys.argv[3], 'auto', verify=False)\n"
@@ -83,6 +90,6 @@ def test_a_merge_takes_a_small_part_of_the_models_memory(tmp_path):
     call = [sys.executable, "-c", code, str(config), str(tmp_path / "adapter"), str(tmp_path / "out")]
     said = subprocess.run(call, check=True, capture_output=True, text=True).stdout
     more = float(said.splitlines()[-1])
-    assert more < 0.4 * 512, f"{more:.0f} MiB"
+    assert more < 0.35 * 512, f"{more:.0f} MiB"  # four matrices of 32 MiB in float32 are peft's, to merge one
     merged = load_file(tmp_path / "out" / "model-3.safetensors")["model.layers.3.mlp.up_proj.weight"]
     assert torch.equal(merged, torch.full((4096, 2048), 1 + 2 * 2, dtype=torch.bfloat16))  # W + (alpha/r)·B·A

@@ -17,7 +17,7 @@ from shared.finetune import evaluate, train
 from shared.finetune.config import Config, find_problems
 from shared.finetune.evaluation import Generation, scoring
 from shared.finetune.metrics import answers, code_execution, compute
-from shared.finetune.metrics.code_execution import code_in, passes, verdicts
+from shared.finetune.metrics.code_execution import extract_code, passes, run_tests
 from shared.finetune.metrics.numbers import final_number
 from shared.finetune.training import training_run
 
@@ -81,15 +81,15 @@ def block(code: str) -> str:
 
 
 def test_the_last_block_of_an_answer_is_its_program():
-    assert code_in("```python\na = 1\n```\nand\n```python\na = 2\n```") == "a = 2\n"
-    assert code_in('```python\na = "```"\n```') == 'a = "```"\n'
-    assert code_in("```python \r\na = 1\n```").strip() == "a = 1"
-    assert [code_in(text) for text in ("```\na = 1\n```", "```python\na = 1", "a = 1")] == [""] * 3
+    assert extract_code("```python\na = 1\n```\nand\n```python\na = 2\n```") == "a = 2\n"
+    assert extract_code('```python\na = "```"\n```') == 'a = "```"\n'
+    assert extract_code("```python \r\na = 1\n```").strip() == "a = 1"
+    assert [extract_code(text) for text in ("```\na = 1\n```", "```python\na = 1", "a = 1")] == [""] * 3
 
 
 def test_programs_pass_only_by_their_tests():
     texts = [block(GOOD), block(GOOD.replace("+", "-")), block("def add(a, b)\n    return"), GOOD, block(" ")]
-    assert verdicts(texts, [TESTS] * 5) == [True, False, False, False, False]
+    assert run_tests(texts, [TESTS] * 5) == [True, False, False, False, False]
     assert not passes(block(GOOD), "assert add(1, 2) == 4")
     assert passes(block("from __future__ import annotations\nimport math, random, collections, re\n" + GOOD), TESTS)
     assert compute("pass_at_1", texts[:2], [TESTS] * 2) == {"pass_at_1": 0.5, "right": [True, False]}
@@ -193,9 +193,9 @@ def test_a_machine_without_limits_still_judges(monkeypatch, tmp_path):
 def test_a_judge_that_can_not_run_says_so_instead_of_failing_all(monkeypatch, tmp_path):
     (tmp_path / "worker.py").write_text("raise SystemExit(1)")
     monkeypatch.setattr(code_execution, "WORKER", tmp_path / "worker.py")
-    code_execution.check_judge.cache_clear()
+    code_execution.check_code_execution.cache_clear()
     with pytest.raises(HardwareError, match="can't be run on this machine"):
-        verdicts([block(GOOD)], [TESTS])
+        run_tests([block(GOOD)], [TESTS])
 
 
 # -- in a run ---------------------------------------------------------------------------------------------------------
@@ -253,16 +253,16 @@ def test_rows_that_can_not_be_judged_are_refused_before_the_training(monkeypatch
     with pytest.raises(DataError, match="'test'.*the columns are question, answer, tests, said") as caught:
         train.run(configured("pass_at_1", tests_field="test"), tmp_path, 0)
     assert "did you mean tests" in caught.value.fix
-    with pytest.raises(DataError, match="comes to no number: 'yes'"):
+    with pytest.raises(DataError, match="has no final number: 'yes'"):
         train.run(configured("final_number").changed(dataset={"prompt_template": "{question} {said}"}), tmp_path, 0)
 
 
 def test_rows_without_a_number_or_without_tests_are_named(configured):
     rows = Dataset.from_list([{"tests": "assert True"}, {"tests": ""}])
     with pytest.raises(DataError, match="row 2: tests holds no tests"):
-        answers.wanted(rows, ["", ""], configured("pass_at_1"))
-    with pytest.raises(DataError, match="row 2: .*comes to no number: 'many'"):
-        answers.wanted(rows, ["#### 7", "many"], configured("final_number"))
+        answers.references_for(rows, ["", ""], configured("pass_at_1"))
+    with pytest.raises(DataError, match="row 2: .*has no final number: 'many'"):
+        answers.references_for(rows, ["#### 7", "many"], configured("final_number"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from shared.finetune.config import load_config
 from shared.finetune.evaluation import Generation, generate_answers
 from shared.finetune.evaluation.scoring import majority, score
 from shared.finetune.prediction.inputs import read_inputs
-from shared.finetune.prediction.output_file import AnswerFile, digest_of
+from shared.finetune.prediction.output_file import OutputFile, digest_of
 
 
 @pytest.fixture(scope="module")
@@ -173,21 +173,21 @@ def test_an_interrupted_file_is_resumed_and_not_answered_twice(place, tmp_path, 
 def test_other_inputs_are_never_continued(place, tmp_path, capsys):
     config, out = load_config(place / "c.yaml"), tmp_path / "out.jsonl"
     inputs = questions(tmp_path / "in.jsonl", 4)
-    AnswerFile(out, digest_of(inputs, config, None)).append([{"line": 1, "answer": "old"}])
+    OutputFile(out, digest_of(inputs, config, None)).append([{"line": 1, "answer": "old"}])
     questions(inputs, 5)
     assert inference.main(call_for(place, inputs, out, "--resume")) == 1
     assert "other inputs, another model or other settings" in capsys.readouterr().err
     assert inference.main(call_for(place, inputs, out)) == 0
-    assert "1 answers of an interrupted run are thrown away" in capsys.readouterr().out
+    assert "1 answers of an interrupted run are deleted" in capsys.readouterr().out
     assert len(out.read_text().splitlines()) == 5 and "old" not in out.read_text()
     assert not list(tmp_path.glob(".*part"))
     assert inference.main(call_for(place, inputs, out, "--resume")) == 0
-    assert "starting anew" in capsys.readouterr().out
+    assert "starting from the beginning" in capsys.readouterr().out
 
 
 def test_one_text_is_never_answered_by_another_ones_answer(place, tmp_path):
     config, out = load_config(place / "c.yaml"), tmp_path / "out.jsonl"
-    AnswerFile(out, digest_of("w1 w2", config, None)).append([{"line": 1, "answer": "old"}])
+    OutputFile(out, digest_of("w1 w2", config, None)).append([{"line": 1, "answer": "old"}])
     call = ["--config", str(place / "c.yaml"), "--output_file", str(out), "--resume", "--input_text"]
     assert inference.main([*call, "w3"]) == 1 and not out.exists()
     assert inference.main([*call, "w1 w2"]) == 0 and json.loads(out.read_text())["answer"] == "old"
@@ -205,7 +205,7 @@ def test_nothing_to_answer_and_many_bad_rows(place, tmp_path, capsys):
     (tmp_path / "in.jsonl").write_text("no\n" * 30)
     assert inference.main(call_for(place, tmp_path / "in.jsonl", tmp_path / "o.jsonl")) == 1
     told = capsys.readouterr().err
-    assert told.count("not JSON") == 20 and "and 10 more bad rows" in told and "none of the 30 rows" in told
+    assert told.count("not JSON") == 20 and "and 10 more invalid rows" in told and "none of the 30 rows" in told
     (tmp_path / "in.txt").write_text("\n\n")
     assert inference.main(call_for(place, tmp_path / "in.txt", tmp_path / "o.jsonl")) == 1
     assert not list(tmp_path.glob("*o.jsonl*"))

@@ -23,7 +23,7 @@ from shared.finetune.validate_config import validate
 from shared.paths import repo_root
 
 FULL = repo_root() / "shared/finetune/configs/glue_mrpc.yaml"
-# As nyu-mll/glue declares them: columns of the text, names of the classes (none: degrees), headline
+# As nyu-mll/glue declares them: columns of the text, names of the classes (none: regression), headline
 TRUE = {
     "cola": (["sentence"], ["unacceptable", "acceptable"], "matthews"),
     "sst2": (["sentence"], ["negative", "positive"], "accuracy"),
@@ -103,19 +103,19 @@ def test_mnli_has_two_validation_splits(glue):
 
 def test_sts_b_has_one_output_and_correlations(glue):
     config = glue("stsb")
-    assert TASKS["SEQ_CLS"].labels(config) == ["degree"] and main_metric(config) == "pearson"
+    assert TASKS["SEQ_CLS"].labels(config) == ["value"] and main_metric(config) == "pearson"
     assert score_names(config) == ("pearson", "spearman")
     rows = load_rows(config.dataset, "test")
     assert TASKS["SEQ_CLS"].references(rows, config, [])[:3] == [0.0, 0.25, 0.5]
-    with pytest.raises(DataError, match="nothing but -1.0") as caught:
+    with pytest.raises(DataError, match="only the value -1.0") as caught:
         scoring.check_references(glue("stsb", "dataset.test_split=test"))
     assert "test_split: validation" in caught.value.fix
 
 
 def test_fractions_are_no_classes(glue):
-    with pytest.raises(DataError, match="degrees instead of classes") as caught:
-        TASKS["SEQ_CLS"].labels(glue("stsb", "dataset.degrees=false"))
-    assert "dataset.degrees: true" in caught.value.fix
+    with pytest.raises(DataError, match="a regression and not a classification") as caught:
+        TASKS["SEQ_CLS"].labels(glue("stsb", "dataset.regression=false"))
+    assert "dataset.regression: true" in caught.value.fix
 
 
 def test_hidden_labels_are_told_before_the_training(glue, tmp_path):

@@ -1,4 +1,4 @@
-"""Degrees instead of classes: training, scores, baseline, reload, merge and inference of a regression."""
+"""Regression: training, scores, baseline, reload, merge and inference."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from shared.finetune.evaluation import baselines
 from shared.finetune.metrics import compute
 from shared.finetune.models import load_tuned
 from shared.finetune.schema.problems import InvalidConfig
+from shared.finetune.tasks.regression import is_regression
 from shared.finetune.validate_config import validate
 
 
 def rows_of(number: int) -> list[dict]:
-    """Pairs whose degree is five times the share of common words."""
+    """Pairs whose label is five times the share of common words."""
     made = []
     for n in range(number):
         first = [f"w{1 + (n * 5 + k * 3) % 30}" for k in range(4)]
@@ -31,14 +32,14 @@ def rows_of(number: int) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def place(bases, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("degrees")
+    folder = tmp_path_factory.mktemp("regression")
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of(200)))
     return folder
 
 
 def config_file(bases, place, peft=None, **dataset):
     values = world.task_config(bases / "bert", place / "rows.jsonl", "SEQ_CLS", peft or {"method": "lora", "lora_r": 4})
-    values["dataset"] |= {"label_column": "score", "degrees": True, **dataset}
+    values["dataset"] |= {"label_column": "score", "regression": True, **dataset}
     values["training"] |= {"max_steps": 40, "learning_rate": 1e-2, "output_dir": str(place / "out")}
     return world.write_config(place / f"{'-'.join(['c', *dataset])}.yaml", values)
 
@@ -88,8 +89,8 @@ def test_bfloat16_weights_train_too(bases, place, tmp_path):
     assert -1 <= result.metrics["pearson"] <= 1
 
 
-@pytest.mark.parametrize(("label", "why"), [("high", "'high', which is no number"), (None, "None, which is no number")])
-def test_what_is_no_number_is_refused(bases, tmp_path, label, why):
+@pytest.mark.parametrize(("label", "why"), [("high", "'high', which is not a number"), (None, "the label is missing")])
+def test_labels_that_are_not_numbers_are_refused(bases, tmp_path, label, why):
     rows = rows_of(30)
     for row in rows:
         row["score"] = label
@@ -98,13 +99,24 @@ def test_what_is_no_number_is_refused(bases, tmp_path, label, why):
         train.run(load_config(config_file(bases, tmp_path)), tmp_path / "c")
 
 
-def test_degrees_without_the_key_are_told_by_validate_config(bases, place):
-    config, problems = validate(config_file(bases, place, degrees=None))
-    assert config is None and any("dataset.degrees: true" in problem.fix for problem in problems)
+def test_validate_config_names_the_missing_key(bases, place):
+    config, problems = validate(config_file(bases, place, regression=None))
+    assert config is None and any("dataset.regression: true" in problem.fix for problem in problems)
 
 
-def test_degrees_belong_to_seq_cls(bases):
+def test_the_older_name_of_the_key_still_works(bases, place):
+    """``dataset.degrees`` was the key's name before; a file with it means the same and is written with the new name."""
+    values = load_config(config_file(bases, place)).given()
+    values["dataset"]["degrees"] = values["dataset"].pop("regression")
+    old = world.write_config(place / "old.yaml", values)
+    assert load_config(old) == load_config(config_file(bases, place)) and validate(old)[1] == []
+    assert is_regression(load_config(old)) and "regression: true" in load_config(old).to_yaml()
+    assert not is_regression(load_config(old, ["dataset.degrees=false"]))
+
+
+def test_regression_belongs_to_seq_cls(bases):
     values = world.task_config(bases / "bert", bases / "TOKEN_CLS.jsonl", "TOKEN_CLS", {"method": "full"})
-    values["dataset"]["degrees"] = True
-    with pytest.raises(InvalidConfig, match="degrees"):
-        Config.model_validate(values).changed()
+    for key in ("regression", "degrees"):
+        wrong = {**values, "dataset": {**values["dataset"], key: True}}
+        with pytest.raises(InvalidConfig, match="regression"):
+            Config.model_validate(wrong).changed()

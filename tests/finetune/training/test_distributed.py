@@ -18,7 +18,7 @@ import yaml
 from training_processes import ROOT, environment, start, tiny_config, weights
 
 from shared.finetune import train
-from shared.finetune.common.processes import shared_out
+from shared.finetune.common.processes import split_over_processes
 
 CONFIGS = Path("shared/finetune/configs")
 TOGETHER = {  # no dropout: each process draws its own
@@ -123,7 +123,7 @@ def test_a_signal_to_two_processes_saves_one_checkpoint_and_names_the_launcher(t
 
 
 def test_one_process_does_all_rows_itself():
-    assert shared_out(3, lambda places: [place * 2 for place in places]) == [0, 2, 4]
+    assert split_over_processes(3, lambda places: [place * 2 for place in places]) == [0, 2, 4]
 
 
 # -- the shipped launch files -----------------------------------------------------------------------------------------

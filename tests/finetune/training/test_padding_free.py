@@ -12,7 +12,13 @@ from shared.finetune import train
 from shared.finetune.config import load_config
 from shared.finetune.data import load_rows, to_prompt_completion
 from shared.finetune.models import load_base
-from shared.finetune.training.padding_free import KNOWN, can_join, joined, row_attention, worth_joining
+from shared.finetune.training.padding_free import (
+    KNOWN,
+    padding_free_pays_off,
+    per_row_attention,
+    supports_padding_free,
+    without_padding,
+)
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 60}
 
@@ -68,12 +74,12 @@ def loss_and_gradients(model, inputs):
 @pytest.mark.parametrize("kind", KNOWN)
 def test_joined_rows_are_the_padded_ones(kind, side):
     model, inputs = decoder(kind), batch(side)
-    assert can_join(model)
-    one = joined(inputs)
+    assert supports_padding_free(model)
+    one = without_padding(inputs)
     assert one["input_ids"].shape == (1, 21) and one["row_lengths"] == [3, 11, 7]
     padded = {**inputs, "position_ids": (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)}
     want = loss_and_gradients(model, padded)
-    with row_attention(model.config):
+    with per_row_attention(model.config):
         got = loss_and_gradients(model, one)
         whole = loss_and_gradients(model, {**one, "row_lengths": [21]})
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
@@ -90,13 +96,13 @@ def test_the_trainers_loss_is_the_same_number_with_and_without(tmp_path, monkeyp
     model, tokenizer = load_base(config)
     rows = to_prompt_completion(load_rows(config.dataset, "train"), config.dataset)
     trainer = train.build_trainer(config, model, tokenizer, rows, None, train.sft_arguments(config, tmp_path / "t"))
-    assert trainer.joins_rows
+    assert trainer.padding_free
     saving = train.sft_arguments(config.changed(training={"gradient_checkpointing": True}), tmp_path / "t")
-    assert not train.build_trainer(config, load_base(config)[0], tokenizer, rows, None, saving).joins_rows
+    assert not train.build_trainer(config, load_base(config)[0], tokenizer, rows, None, saving).padding_free
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     losses, seen = [], []
-    for joins in (True, False):
-        trainer.joins_rows = joins
+    for without in (True, False):
+        trainer.padding_free = without
         before = trainer._total_train_tokens
         losses.append(trainer.compute_loss(trainer.model, dict(inputs)).item())
         seen.append(trainer._total_train_tokens - before)
@@ -109,18 +115,22 @@ def test_rows_are_joined_where_that_is_less_work():
     for row, length in enumerate((124, 40, 60, 104)):
         uneven[row, length:] = 0
     even[0, 40:] = 0
-    assert worth_joining(uneven, 576) and not worth_joining(even, 128) and not worth_joining(torch.ones(4, 99), 4096)
+    assert (
+        padding_free_pays_off(uneven, 576)
+        and not padding_free_pays_off(even, 128)
+        and not padding_free_pays_off(torch.ones(4, 99), 4096)
+    )
 
 
 def test_windows_checkpoints_and_unknown_decoders_are_left_alone():
     checkpointed = decoder("llama")
     checkpointed.gradient_checkpointing_enable({"use_reentrant": False})
-    assert not can_join(checkpointed)
+    assert not supports_padding_free(checkpointed)
     about = transformers.MistralConfig(**SMALL, num_key_value_heads=2, sliding_window=8)
-    assert not can_join(transformers.AutoModelForCausalLM.from_config(about))
+    assert not supports_padding_free(transformers.AutoModelForCausalLM.from_config(about))
     llama = transformers.AutoModelForCausalLM.from_config(
         transformers.LlamaConfig(**SMALL), attn_implementation="eager"
     )
-    assert not can_join(llama)
+    assert not supports_padding_free(llama)
     bloom = transformers.BloomConfig(hidden_size=32, n_layer=1, n_head=4, vocab_size=60)
-    assert not can_join(transformers.AutoModelForCausalLM.from_config(bloom))
+    assert not supports_padding_free(transformers.AutoModelForCausalLM.from_config(bloom))

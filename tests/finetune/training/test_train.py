@@ -208,9 +208,9 @@ if moment == "save":
         return kept(obj, f, *args, **kwargs)
     torch.save = half
 config = load_config(sys.argv[1])
-from shared.finetune.training.output_paths import place_for
-place = place_for(sys.argv[1], config)
-train.run(config, place.checkpoints(place.key(config, 0)), 0, callbacks=[Killer()], score=False)
+from shared.finetune.training.output_paths import output_for
+output = output_for(sys.argv[1], config)
+train.run(config, output.checkpoints(output.key(config, 0)), 0, callbacks=[Killer()], score=False)
 """
 
 

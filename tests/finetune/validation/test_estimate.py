@@ -143,10 +143,10 @@ def test_the_report_tells_all_parts(root: Path, capsys: pytest.CaptureFixture) -
 
 def test_some_long_prompts_and_emulated_numbers_are_notes_and_no_problems(root: Path, monkeypatch) -> None:
     from shared.finetune.training import precision
-    from shared.finetune.validation.local_inputs import AtHand
+    from shared.finetune.validation.local_inputs import LocalInputs
 
     overrides = ["training.use_cpu=true", "training.bf16=true", "sft.max_length=40"]
     monkeypatch.setattr(precision, "_bf16", lambda device: (False, "this CPU has no bfloat16 instructions"))
     made, problems = validate(root / TEMPLATE, overrides)
     assert made is not None, problems
-    assert any("emulated" in note for note in notes(AtHand(made)))
+    assert any("emulated" in note for note in notes(LocalInputs(made)))

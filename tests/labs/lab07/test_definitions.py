@@ -13,7 +13,7 @@ from transformers import (
     BertForSequenceClassification,
 )
 
-from shared.finetune.methods.support.peft_wrapper import mend
+from shared.finetune.methods.support.peft_wrapper import adapt_wrapper
 from shared.tiny import model_path
 
 LAB, TRAIN, DEPLOY = "Lab-07-P_Tuning", "02-Train", "04-Merge_and_Deploy"
@@ -74,7 +74,7 @@ def peft_model(base, p, kind, pool, h):
     torch.manual_seed(3)
     how = {"encoder_reparameterization_type": kind.upper(), "encoder_hidden_size": h}
     model = get_peft_model(base, PromptEncoderConfig(task_type="SEQ_CLS", num_virtual_tokens=p, **how))
-    return mend(model, "SEQ_CLS", pool).eval()
+    return adapt_wrapper(model, "SEQ_CLS", pool).eval()
 
 
 @pytest.mark.parametrize(("p", "kind", "h"), [(1, "mlp", 24), (6, "mlp", 8), (5, "lstm", 12)])

@@ -1,1 +1,1 @@
-"""What several methods share; not methods themselves."""
+"""Shared by several methods; not methods themselves."""

@@ -1,4 +1,4 @@
-"""What AdaLoRA does between the steps of training, and its state in a checkpoint."""
+"""AdaLoRA's pruning schedule during training, and its state in a checkpoint."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shared.errors import ConfigError
 
 
 class AdaLoraSchedule(TrainerCallback):
-    """Tells AdaLoRA how long the training is, and lets it prune after each step.
+    """Sets AdaLoRA's number of steps, and lets it prune after each step.
 
     Args:
-        tinit: Steps before pruning begins; None: a tenth of all.
-        tfinal: Steps after pruning has ended; None: three tenths of all.
+        tinit: Steps before pruning begins; None: a tenth of all steps.
+        tfinal: Steps after pruning has ended; None: three tenths of all steps.
     """
 
     def __init__(self, tinit: int | None = None, tfinal: int | None = None):
@@ -29,7 +29,7 @@ class AdaLoraSchedule(TrainerCallback):
         settings.total_step = total
         if settings.tinit + settings.tfinal >= total:
             raise ConfigError(
-                f"AdaLoRA: tinit {settings.tinit} and tfinal {settings.tfinal} leave no step of {total} to prune",
+                f"AdaLoRA: tinit {settings.tinit} and tfinal {settings.tfinal} leave no step of {total} for pruning",
                 fix="lower peft.tinit or peft.tfinal, or train longer",
             )
 
@@ -43,7 +43,7 @@ MEASURES = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # peft's names: importance, it
 
 
 def save_importance(model: Any, folder: Path) -> None:
-    """Write what AdaLoRA has measured of each rank's importance, and which ranks it keeps, into a checkpoint.
+    """Write AdaLoRA's importance scores, and which ranks it keeps, into a checkpoint.
 
     Args:
         model: A PeftModel with AdaLoRA.
@@ -62,7 +62,7 @@ def save_importance(model: Any, folder: Path) -> None:
 
 
 def load_importance(model: Any, folder: Path) -> None:
-    """Put back what :func:`save_importance` wrote."""
+    """Restore what :func:`save_importance` wrote."""
     from safetensors import safe_open
 
     allocator = model.base_model.rankallocator

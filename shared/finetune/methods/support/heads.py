@@ -1,4 +1,4 @@
-"""A task's head: the modules that no checkpoint brings, so that every method has to train and to save them."""
+"""A task's head: modules that are not in the checkpoint, so that every method has to train and save them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ NAMES = ("classifier", "score", "qa_outputs", "classification_head", "pre_classi
 
 
 def head_modules(model: Any) -> list[str]:
-    """The names of the modules that make up the head.
+    """The names of the modules that form the head.
 
-    Besides the classifier that is whatever the checkpoint lacked: a BERT that was pretrained with masked words only
-    has no pooler, and a pooler that starts at random must be trained and saved like the classifier behind it.
+    These are the classifier and all modules missing in the checkpoint: a BERT that was pretrained with masked language
+    modelling only has no pooler, and a randomly initialized pooler must be trained and saved like the classifier.
 
     Args:
-        model: A transformers model; ``fresh_modules``, set on loading, names what its checkpoint lacked.
+        model: A transformers model; ``fresh_modules``, set on loading, names the modules missing in its checkpoint.
 
     Returns:
         Module names such as ``["bert.pooler.dense", "classifier"]``; empty for a language model.
@@ -27,7 +27,7 @@ def head_modules(model: Any) -> list[str]:
 
 
 def is_inside(name: str, module: str) -> bool:
-    """Whether a parameter's or module's name lies in a module, whatever wrappers stand around the two."""
+    """Whether a parameter's or module's name is inside a module, regardless of wrappers around the two."""
     return f".{module}." in f".{name}."
 
 
@@ -37,5 +37,5 @@ def in_head(name: str, heads: Iterable[str]) -> bool:
 
 
 def lacking(missing_keys: Iterable[str]) -> tuple[str, ...]:
-    """The modules of the parameters that a checkpoint lacked."""
+    """The modules of the parameters that are missing in a checkpoint."""
     return tuple(sorted({key.rpartition(".")[0] for key in missing_keys}))

@@ -1,4 +1,4 @@
-"""peft's wrappers, and what has to be mended on them for tasks with a head."""
+"""peft's wrappers, and the changes that tasks with a head need."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shared.errors import ModelError
 from shared.finetune.methods.support.heads import head_modules
 
 
-def saved_modules(model: Any, wanted: list[str] | None = None) -> list[str] | None:
-    """peft's ``modules_to_save``: what the user named and the task's head; None where there is nothing."""
-    names = [*(wanted or []), *(head_modules(model) if model is not None else [])]
+def saved_modules(model: Any, named: list[str] | None = None) -> list[str] | None:
+    """peft's ``modules_to_save``: the modules that the user named and the task's head; None if there are none."""
+    names = [*(named or []), *(head_modules(model) if model is not None else [])]
     return list(dict.fromkeys(names)) or None
 
 
 def fused_layers(model: Any) -> bool:
-    """Whether the model's linear layers are GPT-2's Conv1D, which store their weight transposed."""
+    """Whether the model's linear layers are GPT-2's Conv1D, which store the weight transposed."""
     if model is None:
         return False
     from transformers.pytorch_utils import Conv1D
@@ -27,37 +27,35 @@ def fused_layers(model: Any) -> bool:
 
 
 def wrap(model: Any, peft_config: Any, task_type: str, pool: str = "cls") -> Any:
-    """peft's wrapper of a base, mended for the task.
+    """peft's wrapper of a base, adapted to the task.
 
     Args:
         model: The base; changed in place.
         peft_config: As a method's module makes it.
         task_type: ``config.task_type``.
-        pool: What an encoder's classifier reads behind a prompt, see :func:`mend`.
+        pool: Which output an encoder's classifier uses with a prompt, see :func:`adapt_wrapper`.
     """
     from peft import get_peft_model
 
     with warnings.catch_warnings():
-        # a head is a plain Linear also in a model of Conv1D layers: peft warns of either value and takes the right one
+        # a head is a Linear even in a model of Conv1D layers: peft warns for either value and uses the right one
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
-        return mend(get_peft_model(model, peft_config), task_type, pool)
+        return adapt_wrapper(get_peft_model(model, peft_config), task_type, pool)
 
 
-def mend(model: Any, task_type: str, pool: str = "cls") -> Any:
-    """Correct what peft's wrappers do to tasks with a head; see the functions below.
+def adapt_wrapper(model: Any, task_type: str, pool: str = "cls") -> Any:
+    """Correct how peft's wrappers handle tasks with a head; see the functions below.
 
     Args:
         model: A fresh or reloaded PeftModel; changed in place and returned.
         task_type: ``config.task_type``.
-        pool: ``"cls"``: an encoder classifies by its real [CLS]; ``"first"``: by position 0, a virtual token, as peft
-            leaves it.
+        pool: ``"cls"``: an encoder classifies by the text's [CLS]; ``"first"``: by position 0, a virtual token, as in
+            peft.
     """
     config = model.active_peft_config
     base = model.get_base_model()
     if config.is_prompt_learning and not hasattr(base, "prepare_inputs_for_generation"):
-        base.prepare_inputs_for_generation = (
-            None  # disable_adapter() of peft 0.21 fails where there is none to put back
-        )
+        base.prepare_inputs_for_generation = None  # disable_adapter() of peft 0.21 fails if there is none to restore
     if config.peft_type == "PREFIX_TUNING" and getattr(base.config, "is_encoder_decoder", False):
         base.get_decoder().register_forward_pre_hook(_count_the_prefix, with_kwargs=True)
     seen = _Seen()
@@ -72,10 +70,10 @@ def mend(model: Any, task_type: str, pool: str = "cls") -> Any:
 
 
 def _count_the_prefix(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """Let a decoder's positions begin behind what its cache holds, the prefix included.
+    """Start a decoder's positions after everything in its cache, including the prefix.
 
-    peft 0.21 hands a prefix to the decoder's cache, but ``generate`` counts the written tokens only: a token would look
-    at the first of the prefix and not at itself, and a model that was trained well would write nonsense.
+    peft 0.21 puts a prefix into the decoder's cache, but ``generate`` counts generated tokens only. A token would
+    attend to the start of the prefix and not to itself, and a well-trained model would generate nonsense.
     """
     import torch
 
@@ -88,13 +86,13 @@ def _count_the_prefix(module: Any, args: tuple, kwargs: dict) -> tuple[tuple, di
 
 @dataclass
 class _Seen:
-    """What the wrapper was called with, for hooks inside of it.
+    """The inputs of the wrapper's current call, for hooks inside of it.
 
     Attributes:
-        wanted: Whether a hook needs it.
-        tokens: Real tokens per row.
-        mask: Their attention mask, (rows, tokens); None if there was none.
-        types: Their token types; None if there were none.
+        wanted: Whether a hook needs them.
+        tokens: Tokens per row, without virtual ones.
+        mask: Their attention mask, (rows, tokens); None if not given.
+        types: Their token types; None if not given.
     """
 
     wanted: bool = False
@@ -141,28 +139,28 @@ def _zeros_before(types: Any, number: int) -> Any:
 
 
 def _hide_virtual_tokens(model: Any, task_type: str, seen: _Seen, pool: str) -> None:
-    """Let the head read the real tokens only.
+    """Let the head use the outputs of the text's tokens only.
 
-    peft puts the prompts before the text and leaves them in the output: BERT's pooler then reads a virtual token
-    instead of [CLS], tagging has more outputs than labels, an answer's start is off by the prompt's length, and GPT-2
-    classifies by its padding, because it finds the last token by token numbers, which a prompt does not have.
+    peft puts the prompt before the text and leaves it in the output. Without this, BERT's pooler uses a virtual token
+    instead of [CLS], tagging has more outputs than labels, an answer's start is shifted by the prompt's length, and
+    GPT-2 classifies by its padding, because it finds the last token by token ids, which a prompt does not have.
     """
     base = model.get_base_model()
     read = _last_tokens
     if task_type != "SEQ_CLS":
-        place = base.get_submodule(next(name for name in head_modules(base) if "." not in name))
+        module = base.get_submodule(next(name for name in head_modules(base) if "." not in name))
     elif hasattr(base, "score"):  # the decoders' classifiers
-        place, read = base.score, _last_real_token
+        module, read = base.score, _last_real_token
     elif pool == "first":
         return
     else:
-        place = _classifying_place(model)
+        module = _pooling_module(model)
     seen.wanted = True
-    place.register_forward_pre_hook(lambda module, args: (read(args[0], seen), *args[1:]))
+    module.register_forward_pre_hook(lambda _, args: (read(args[0], seen), *args[1:]))
 
 
-def _classifying_place(model: Any) -> Any:
-    """The module of an encoder that takes position 0 of all positions: BERT's pooler, RoBERTa's head."""
+def _pooling_module(model: Any) -> Any:
+    """The module of an encoder that selects position 0: BERT's pooler, RoBERTa's head."""
     base = model.get_base_model()
     pooler = getattr(_backbone(model), "pooler", None)
     head = getattr(base, "classifier", None)
@@ -171,7 +169,7 @@ def _classifying_place(model: Any) -> Any:
     if head is not None and any(type(one).__name__.endswith("ClassificationHead") for one in head.modules()):
         return head
     raise ModelError(
-        f"{type(base).__name__}: it is not known where this architecture takes its first position from",
+        f"{type(base).__name__}: it is unknown which module of this architecture selects the first position",
         fix="set peft.pool: first, or use a BERT or RoBERTa",
     )
 
@@ -182,7 +180,7 @@ def _last_tokens(hidden: Any, seen: _Seen) -> Any:
 
 
 def _last_real_token(hidden: Any, seen: _Seen) -> Any:
-    """(rows, prompt + tokens, d) -> (rows, 1, d): each row's last token that is no padding."""
+    """(rows, prompt + tokens, d) -> (rows, 1, d): each row's last token that is not padding."""
     import torch
 
     if seen.tokens is None or hidden.shape[1] == seen.tokens:
@@ -190,6 +188,6 @@ def _last_real_token(hidden: Any, seen: _Seen) -> Any:
     hidden = hidden[:, hidden.shape[1] - seen.tokens :]
     if seen.mask is None:
         return hidden[:, -1:]
-    places = torch.arange(seen.tokens, device=hidden.device)
-    last = (seen.mask * places).argmax(dim=1)
+    positions = torch.arange(seen.tokens, device=hidden.device)
+    last = (seen.mask * positions).argmax(dim=1)
     return hidden[torch.arange(len(hidden), device=hidden.device), last][:, None]

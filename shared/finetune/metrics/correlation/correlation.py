@@ -7,7 +7,7 @@ from pandas import Series
 
 
 class Correlation(evaluate.Metric):
-    """Scores of degrees: how far predictions rise with the references along a line (pearson), or at all (spearman)."""
+    """Scores of a regression: linear correlation (pearson) and rank correlation (spearman)."""
 
     def _info(self):
         number = datasets.Value("float64")
@@ -20,9 +20,9 @@ class Correlation(evaluate.Metric):
 
     def _compute(self, predictions, references):
         found, right = Series(predictions, dtype="float64"), Series(references, dtype="float64")
-        return {"pearson": self._along_a_line(found, right), "spearman": self._along_a_line(found.rank(), right.rank())}
+        return {"pearson": self._pearson(found, right), "spearman": self._pearson(found.rank(), right.rank())}
 
-    def _along_a_line(self, found, right):
+    def _pearson(self, found, right):
         if found.nunique() < 2 or right.nunique() < 2:
-            return 0.0  # one answer for all says nothing
+            return 0.0  # not defined for constant predictions
         return float(np.corrcoef(found, right)[0, 1])

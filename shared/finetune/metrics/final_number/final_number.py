@@ -1,4 +1,4 @@
-"""Share of worked answers that come to the right number."""
+"""Share of worked answers that end in the correct number."""
 
 import datasets
 import evaluate
@@ -7,7 +7,7 @@ from shared.finetune.metrics.numbers import same_number
 
 
 class FinalNumber(evaluate.Metric):
-    """Scores of answers as text, by their last number; ``right``: which of them are right."""
+    """Scores of answers as text, by their last number; ``right``: which of them are correct."""
 
     def _info(self):
         text = datasets.Value("string")

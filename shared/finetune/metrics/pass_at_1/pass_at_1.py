@@ -1,9 +1,9 @@
-"""Share of generated programs that pass their tests at the first try."""
+"""Share of generated programs that pass their tests at the first attempt."""
 
 import datasets
 import evaluate
 
-from shared.finetune.metrics.code_execution import verdicts
+from shared.finetune.metrics.code_execution import run_tests
 
 
 class PassAt1(evaluate.Metric):
@@ -19,5 +19,5 @@ class PassAt1(evaluate.Metric):
         )
 
     def _compute(self, predictions, references):
-        right = verdicts(predictions, references)
+        right = run_tests(predictions, references)
         return {"pass_at_1": sum(right) / len(right), "right": right}

@@ -1,4 +1,4 @@
-"""Exact match and F1 as SQuAD 1.1's own script computes them (as shares, not per cent)."""
+"""Exact match and F1 as in SQuAD 1.1's own script, as shares instead of per cent."""
 
 import collections
 import re
@@ -9,7 +9,7 @@ import evaluate
 
 
 def normalized(text):
-    """Lower case, without punctuation, articles and surplus blanks."""
+    """Lower case, without punctuation, articles and repeated spaces."""
     text = "".join(letter for letter in text.lower() if letter not in set(string.punctuation))
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
@@ -22,7 +22,7 @@ def f1(prediction, reference):
 
 
 class Squad(evaluate.Metric):
-    """Scores of answers as text; each question has a list of references, the best of which counts."""
+    """Scores of answers as text; each question has a list of references, and the best match counts."""
 
     def _info(self):
         text = datasets.Value("string")

@@ -1,4 +1,4 @@
-"""F1, precision and recall of whole names by seqeval, accuracy over words."""
+"""F1, precision and recall over whole entities by seqeval, accuracy over words."""
 
 import warnings
 
@@ -8,7 +8,7 @@ from seqeval.metrics import accuracy_score, f1_score, precision_score, recall_sc
 
 
 class Tagging(evaluate.Metric):
-    """Scores of tags (O, B-PER, I-PER …), one list per row; a name counts when all of it is right."""
+    """Scores of tags (O, B-PER, I-PER …), one list per row; an entity counts if it is completely correct."""
 
     def _info(self):
         tags = datasets.List(datasets.Value("string"))
