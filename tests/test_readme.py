@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def run(*command: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@cache
+def help_of(verb: str) -> subprocess.CompletedProcess:
+    """A command's help; a process for each command, not for each place where the pages name it."""
+    return run(sys.executable, "-m", "shared.cli", verb, "--help")
+
+
 def test_the_pages_have_commands() -> None:
     assert {"make demo", "make test"} <= set(commands_of(README))
 
@@ -53,7 +60,7 @@ def test_a_command_has_a_dry_form_that_works(command: str) -> None:
     if words[0] == "make":
         done = run("make", "--dry-run", *words[1:])
     elif words[0].removeprefix(".venv/bin/") == "peft-labs":
-        done = run(sys.executable, "-m", "shared.cli", words[1], "--help")
+        done = help_of(words[1])
         options = {word.split("=")[0] for word in words[2:] if word.startswith("--")}
         missing = [option for option in options if option not in done.stdout + done.stderr]
         assert not missing, f"{words[1]} knows no {missing}"

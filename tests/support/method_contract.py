@@ -54,6 +54,7 @@ def check_method(bases: Path, folder: Path, method: str, task: str, kind: str, s
     Returns:
         The folder, as text.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     config = configured(bases, method, task, kind)
     base, _ = load_base(config)
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}

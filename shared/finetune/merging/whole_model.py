@@ -80,7 +80,7 @@ def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int
     wanted = outputs(tuned.to("cpu"), config)
     if hasattr(tuned, "merge_and_unload"):
         _separate_shared(tuned)
-        merged = tuned.merge_and_unload(safe_merge=True)
+        merged = _without_wrappers(tuned.merge_and_unload(safe_merge=True))
     else:
         merged = tuned
     base, _ = load_base(config, quantized=False, dtype="float32", labels=describe(place).get("labels"))
@@ -89,6 +89,16 @@ def merge_whole(config: Config, place: Path, out: Path, dtype: str) -> tuple[int
     plain = outputs(base.to("cpu"), config)
     merged.to(torch.float32 if dtype == "auto" else getattr(torch, dtype)).save_pretrained(out)
     return changed, {"tuned": wanted, "base": plain}
+
+
+def _without_wrappers(model: Any) -> Any:
+    """A merged model whose fully trained modules are plain modules: peft 0.21's LN tuning leaves them wrapped."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    wrapped = [name for name, one in model.named_modules() if isinstance(one, AuxiliaryTrainingWrapper)]
+    for name in wrapped:
+        model.set_submodule(name, model.get_submodule(name).unload_and_optionally_merge_module(True, True, None))
+    return model
 
 
 def _separate_shared(model: Any) -> None:

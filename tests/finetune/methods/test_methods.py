@@ -11,9 +11,11 @@ import torch
 from method_cases import BASES, batch_for, configured
 from method_contract import check_method
 
-from shared.finetune import train
+from shared.finetune import merge_adapter, train
+from shared.finetune.config import load_config
 from shared.finetune.methods import METHODS
 from shared.finetune.models import load_base
+from shared.finetune.tasks import TASKS
 
 MORE = {  # other architectures, where a method has to do something else than on the first
     ("SEQ_CLS", "gpt2"): ("lora", "ia3", "prompt-tuning", "p-tuning", "p-tuning-v2"),
@@ -72,6 +74,34 @@ def test_a_fresh_process_gives_the_same_outputs(place, tmp_path):
         [sys.executable, "-c", FRESH], input=json.dumps(STORED), capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1]) == {}
+
+
+MERGED = dict.fromkeys(
+    [
+        *((name, "SEQ_CLS", "bert") for name, method in METHODS.items() if method.mergeable and name != "head"),
+        ("lora", "SEQ_CLS", "gpt2"),
+        ("adalora", "TOKEN_CLS", "bert"),
+        ("ia3", "QUESTION_ANS", "bert"),
+        ("ia3", "SEQ_2_SEQ_LM", "t5"),
+        ("vera", "CAUSAL_LM", "gpt2"),
+        ("ln-tuning", "SEQ_2_SEQ_LM", "t5"),
+        ("ln-tuning", "CAUSAL_LM", "gpt2"),
+    ]
+)
+
+
+@pytest.mark.parametrize(("method", "task", "kind"), MERGED)
+def test_merged_models_load_without_the_method(place, tmp_path, method, task, kind):
+    """What the contract has trained and stored is merged; it is trained here only where this test runs alone."""
+    folder = STORED.get(f"{method} on {task}, {kind}") or check_method(place, tmp_path / "trained", method, task, kind)
+    config = load_config(f"{folder}/config.yaml")
+    report = merge_adapter.merge(config, f"{folder}/out", tmp_path / "merged")
+    assert report.verified and report.relative_error < 1e-4 < report.adapter_effect and report.layers > 2
+    assert not list((tmp_path / "merged").glob("adapter*"))
+    about = json.loads((tmp_path / "merged" / "config.json").read_text())
+    assert about["architectures"][0].endswith(TASKS[task].auto_class.removeprefix("AutoModel").removesuffix("LM")) or (
+        task in ("SEQ_2_SEQ_LM", "CAUSAL_LM")
+    )
 
 
 @pytest.mark.parametrize("method", ["prefix-tuning", "p-tuning-v2", "prompt-tuning", "p-tuning", "lora"])

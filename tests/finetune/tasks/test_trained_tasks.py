@@ -14,7 +14,6 @@ from shared.finetune import merge_adapter, train
 from shared.finetune.config import Config
 from shared.finetune.methods import METHODS
 from shared.finetune.models import load_base, load_tuned, storage
-from shared.finetune.tasks import TASKS
 
 
 @pytest.fixture(scope="module")
@@ -24,36 +23,6 @@ def place(bases):
 
 def configured(place, task, kind, peft, **training) -> Config:
     return Config.model_validate(world.task_config(place / kind, place / f"{task}.jsonl", task, peft, **training))
-
-
-MERGEABLE = [name for name, method in METHODS.items() if method.mergeable and name != "head"]
-MERGED = dict.fromkeys(
-    [
-        *((name, "SEQ_CLS", "bert") for name in MERGEABLE),
-        ("lora", "SEQ_CLS", "gpt2"),
-        ("vera", "SEQ_CLS", "gpt2"),
-        ("adalora", "TOKEN_CLS", "bert"),
-        ("ia3", "QUESTION_ANS", "bert"),
-        ("ia3", "SEQ_2_SEQ_LM", "t5"),
-        ("ln-tuning", "SEQ_2_SEQ_LM", "t5"),
-        ("vera", "CAUSAL_LM", "llama"),
-        ("ln-tuning", "CAUSAL_LM", "llama"),
-    ]
-)
-
-
-@pytest.mark.parametrize(("method", "task", "kind"), MERGED)
-def test_merged_models_load_without_the_method(place, tmp_path, method, task, kind):
-    config = configured(place, task, kind, {"method": method}, learning_rate=1e-2)
-    model = train.run(config, tmp_path / "c", 0, score=False).trainer.model
-    storage.store(model, tmp_path / "adapter", config)
-    report = merge_adapter.merge(config, tmp_path / "adapter", tmp_path / "merged")
-    assert report.verified and report.relative_error < 1e-4 < report.adapter_effect and report.layers > 2
-    assert not list((tmp_path / "merged").glob("adapter*"))
-    about = json.loads((tmp_path / "merged" / "config.json").read_text())
-    assert about["architectures"][0].endswith(TASKS[task].auto_class.removeprefix("AutoModel").removesuffix("LM")) or (
-        task in ("SEQ_2_SEQ_LM", "CAUSAL_LM")
-    )
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.no_merge and name != "full"])

@@ -12,6 +12,7 @@ import pytest
 import random_models as world
 import torch
 from safetensors.torch import load_file
+from training_processes import forked
 
 from shared.finetune import train
 from shared.finetune.config import load_config
@@ -222,10 +223,8 @@ def test_resume_after_kill_gives_the_uninterrupted_weights(place, tmp_path, mome
     assert train.main(["--config", str(whole), "--no_score", *dropout]) == 0
     text = broken.read_text().replace("lora_alpha: 8", "lora_alpha: 8\n  lora_dropout: 0.1")
     broken.write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(broken), moment], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    number, said = forked(KILLED, tmp_path, str(broken), moment)
+    assert number == -signal.SIGKILL, said[-2000:]
     assert not (place / f"out-broken-{moment}").exists()
     capsys.readouterr()
     assert train.main(["--config", str(broken), "--no_score", "--resume"]) == 0
