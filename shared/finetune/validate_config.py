@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.finetune.training.precision import choose_precision
+from shared.finetune.training.precision import check_optimizer, choose_precision
 from shared.finetune.validation.all_checks import validate
 from shared.finetune.validation.estimate import estimate
 from shared.finetune.validation.expected_warnings import expected_warnings
@@ -70,6 +70,7 @@ def _check(file: Path, overrides: list[str]) -> bool:
     found = estimate(config, local)
     cost = f"\n  {found}" if found else f" (no estimate: {config.model.name_or_path} is not on this machine)"
     print(f"{shown}: valid{cost}")
+    check_optimizer(config)  # says what an optimizer does on this machine
     for note in notes(local):
         print(f"  note: {note}")
     for warning in expected_warnings(local):

@@ -39,7 +39,7 @@ def make_notebook(path: Path, *sources: str) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty checkout whose labs and runs are found instead of ours."""
-    for module in ("shared.notebooks.collect", "shared.notebooks.runner"):
+    for module in ("shared.notebooks.collect", "shared.notebooks.resume"):
         monkeypatch.setattr(f"{module}.repo_root", lambda: tmp_path)
     monkeypatch.setattr("shared.notebooks.collect.lab_folder", lambda lab: tmp_path / lab)
     monkeypatch.setenv("PEFT_LABS_RUNS", str(tmp_path / "runs"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from shared.errors import HardwareError, PeftLabsError
@@ -94,7 +96,8 @@ def _argument_problems(config: Config, source: Source) -> Iterator[Problem]:
 
     make = sft_arguments if config.task_type == "CAUSAL_LM" else task_arguments
     try:
-        make(config, config.training.output_dir or "outputs")
+        with redirect_stdout(io.StringIO()):  # what it says without refusing, the training says itself
+            make(config, config.training.output_dir or "outputs")
     except PeftLabsError as error:  # begins with its key
         key, _, message = error.message.partition(": ")
         yield source.problem(tuple(key.split(".")), message, error.fix)

@@ -65,6 +65,24 @@ def lora_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
         if layers is not None and not 0 <= layer < layers:
             path, fix = ("peft", "layers_to_transform", number), f"write numbers from 0 to {layers - 1}"
             yield source.problem(path, f"{model} has {layers} layers", fix, value=layer)
+    yield from _token_problems(local, source, names)
+
+
+def _token_problems(local: LocalInputs, source: Source, names: list[str]) -> Iterator[Problem]:
+    """Trained tokens of layers or with numbers that the model does not have."""
+    chosen, path = local.config.peft.trainable_token_indices, ("peft", "trainable_token_indices")
+    model = _architecture(local)
+    rows, name = model.get_input_embeddings().weight.shape[0], local.config.model.name_or_path
+    places = {(): chosen} if isinstance(chosen, list) else {(key,): value for key, value in (chosen or {}).items()}
+    for place, tokens in places.items():
+        if place and not any(_ends(one, place[0]) for one in names):
+            layers = [key for key, one in model.named_modules() if one is model.get_input_embeddings()]
+            fix = f"the input embedding is {layers[0].rsplit('.', 1)[-1]}"
+            yield source.problem((*path, *place), f"{name} has no such layer", fix)
+        for number, token in enumerate(tokens):
+            if not 0 <= token < rows:
+                fix = f"write numbers from 0 to {rows - 1}"
+                yield source.problem((*path, *place, number), f"{name} has {rows} tokens", fix, value=token)
 
 
 def method_problems(local: LocalInputs, source: Source) -> Iterator[Problem]:
@@ -151,7 +169,18 @@ CHECKS = (
     ((NAME, TASK), base_problems),
     ((NAME, TASK), end_token_problems),
     ((NAME, TASK, METHOD, "peft.target_modules"), target_problems),
-    ((NAME, TASK, METHOD, "peft.modules_to_save", "peft.rank_pattern", "peft.alpha_pattern"), lora_problems),
+    (
+        (
+            NAME,
+            TASK,
+            METHOD,
+            "peft.modules_to_save",
+            "peft.rank_pattern",
+            "peft.alpha_pattern",
+            "peft.trainable_token_indices",
+        ),
+        lora_problems,
+    ),
     ((NAME, TASK, "peft"), method_problems),
     ((NAME, TASK, METHOD, "peft.num_virtual_tokens", "sft.max_length", "dataset.max_length"), length_problems),
 )

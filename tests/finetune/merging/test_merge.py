@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import random_models as world
 import torch
+from lora_adapters import LINEAR, change_tensors, make_adapter
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shared.errors import ModelError
@@ -19,8 +20,6 @@ from shared.finetune import merge_adapter
 from shared.finetune.config import load_config
 from shared.finetune.merging import peft_layers
 from shared.finetune.merging.checkpoint import Checkpoint
-
-LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 @pytest.fixture(scope="module")
@@ -30,18 +29,6 @@ def place(tmp_path_factory) -> Path:
     world.make_rows(folder / "rows.jsonl")
     world.write_config(folder / "c.yaml", world.config_dict(folder / "model", folder / "rows.jsonl"))
     return folder
-
-
-def make_adapter(place: Path, name: str, **settings) -> Path:
-    """A LoRA adapter whose B is random: with B = 0 a merge that does nothing would pass."""
-    torch.manual_seed(1)
-    settings = {"r": 4, "lora_alpha": 8, "target_modules": LINEAR, "task_type": "CAUSAL_LM", **settings}
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(place / "model"), LoraConfig(**settings))
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            torch.nn.init.normal_(parameter, std=0.2)
-    model.save_pretrained(place / name, save_embedding_layers=False)
-    return place / name
 
 
 @pytest.mark.parametrize(
@@ -218,96 +205,10 @@ def test_tokens_that_were_added_before_training(place, tmp_path, settings, tied)
 def test_added_tokens_that_were_not_saved(place, tmp_path):
     """Embeddings of another size in the file, and none for the head."""
     base, _ = larger(False, tmp_path, target_modules=["q_proj"], modules_to_save=["embed_tokens"])
-    _change(tmp_path / "adapter", lambda tensors: {name: one for name, one in tensors.items() if "lm_head" not in name})
+    change_tensors(
+        tmp_path / "adapter", lambda tensors: {name: one for name, one in tensors.items() if "lm_head" not in name}
+    )
     config = load_config(place / "c.yaml").changed(model={"name_or_path": str(base)})
     with pytest.raises(ModelError, match="the adapter has 50 tokens, lm_head.weight of the base has 47") as caught:
         merge_adapter.merge(config, tmp_path / "adapter", tmp_path / "merged")
     assert "model.resize_token_embeddings(50)" in caught.value.fix and not (tmp_path / "merged").exists()
-
-
-def _truncate(folder):
-    file = folder / "adapter_model.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-
-
-def _zero(folder):
-    tensors = load_file(folder / "adapter_model.safetensors")
-    save_file(
-        {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in tensors.items()},
-        folder / "adapter_model.safetensors",
-    )
-
-
-def _rename(folder):
-    tensors = load_file(folder / "adapter_model.safetensors")
-    save_file({k.replace("layers.1", "layers.7"): v for k, v in tensors.items()}, folder / "adapter_model.safetensors")
-
-
-def _change(folder, change):
-    file = folder / "adapter_model.safetensors"
-    save_file(change(load_file(file)), file)
-
-
-def _surplus(folder):
-    first = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
-    _change(folder, lambda tensors: tensors | {first.replace("lora_A", "lora_C"): torch.ones(4, 4)})
-
-
-def _lack(folder):
-    lost = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
-    _change(folder, lambda tensors: {name: one for name, one in tensors.items() if name != lost})
-
-
-def _other_width(folder):
-    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
-    _change(folder, lambda tensors: tensors | {name: torch.ones(4, 96)})
-
-
-def _not_finite(folder):
-    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
-    _change(folder, lambda tensors: tensors | {name: torch.full((4, 64), torch.nan)})
-
-
-def _kind(folder):
-    file = folder / "adapter_config.json"
-    file.write_text(file.read_text().replace('"LORA"', '"PREFIX_TUNING"'))
-
-
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (_truncate, ["adapter_model.safetensors", "damaged", "train again"]),
-        (_zero, ["empty", "every lora_B is zero"]),
-        (lambda folder: (folder / "adapter_model.safetensors").unlink(), ["missing", "train again"]),
-        (lambda folder: (folder / "adapter_config.json").write_text("{"), ["adapter_config.json", "damaged"]),
-        (lambda folder: (folder / "adapter_config.json").unlink(), ["adapter_config.json", "peft-labs train"]),
-        (_rename, ["no tensor model.layers.7", "trained on"]),
-        (_kind, ["PREFIX_TUNING", "can't be merged", "key/value cache"]),
-        (_surplus, ["LORA layer does not use", "layers.0.self_attn.q_proj.lora_C", "do not belong together"]),
-        (_lack, ["lacks", "layers.0.self_attn.q_proj.lora_A.weight"]),
-        (_other_width, ["q_proj.lora_A.weight has shape (4, 96)", "needs (4, 64)", "trained on"]),
-        (_not_finite, ["can't merge its LORA layer of model.layers.0.self_attn.q_proj", "NaNs detected"]),
-    ],
-)
-def test_bad_adapters_name_file_and_fix(place, tmp_path, damage, words, capsys):
-    adapter = make_adapter(place, "bad")
-    damage(adapter)
-    out = tmp_path / "merged"
-    call = ["--config", str(place / "c.yaml"), "--adapter_path", str(adapter), "--output_path", str(out)]
-    assert merge_adapter.main(call) == 1
-    shown = capsys.readouterr().err
-    assert all(word in shown for word in words), shown
-    assert "fix:" in shown and not out.exists()
-    for file in adapter.iterdir():
-        file.unlink()
-
-
-def test_a_base_stored_in_four_bits_is_refused(place, tmp_path):
-    adapter = make_adapter(place, "adapter")
-    world.make_model(tmp_path / "quantised")
-    file = tmp_path / "quantised" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": {"load_in_4bit": True}}))
-    config = load_config(place / "c.yaml").changed(model={"name_or_path": str(tmp_path / "quantised")})
-    with pytest.raises(ModelError, match="stored quantised") as caught:
-        merge_adapter.merge(config, adapter, tmp_path / "merged")
-    assert "16-bit base" in caught.value.fix

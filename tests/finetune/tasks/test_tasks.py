@@ -254,7 +254,7 @@ def test_prompts_start_from_words(place):
         ("head", "CAUSAL_LM", "gpt2", "no new head"),
         ("prefix-tuning", "SEQ_CLS", "roberta", "TypeError"),
         ("p-tuning-v2", "TOKEN_CLS", "roberta", "TypeError"),
-        ("prompt-tuning", "SEQ_CLS", "t5", "token numbers"),
+        ("prompt-tuning", "SEQ_CLS", "t5", "token ids"),
     ],
 )
 def test_what_can_not_work_is_refused_with_the_reason(place, method, task, kind, word):

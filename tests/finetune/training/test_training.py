@@ -165,7 +165,8 @@ def test_a_logger_that_is_not_installed_is_named_with_the_fix(tmp_path, name, mo
     file = configured(tmp_path, report_to=name)
     assert train.main(["--config", str(file)]) == 1
     said = capsys.readouterr().err
-    assert f"training.report_to: {name}" in said and re.search(rf"pip install .*\b{name}\b", said)
+    assert f"training.report_to = '{name}': {name} can't be used" in said
+    assert re.search(rf"pip install .*\b{name}\b", said)
 
 
 def test_an_unknown_logger_is_named_with_the_nearest(tmp_path):
