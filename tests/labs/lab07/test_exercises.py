@@ -56,7 +56,7 @@ WRONG = {
     "longest_prompt": [
         (lambda n, t: max(0, n - t), "CLS"),
         (lambda n, t: n - t - 2, "negative"),
-        (lambda n, t: max(0, n - t - 1), "Two special"),
+        (lambda n, t: max(0, n - t - 1), "two special"),
         (lambda n, t: n - 2, "text takes"),
     ],
     "usable": [
