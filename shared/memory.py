@@ -104,16 +104,21 @@ def _times(params: int, precision: Precision) -> dict[str, float]:
 
 
 def model_states(
-    method: str, params: int = LLAMA_2_7B.params, linear: int = LLAMA_2_7B.linear, adapter: int | None = None
+    method: str,
+    params: int = LLAMA_2_7B.params,
+    linear: int = LLAMA_2_7B.linear,
+    adapter: int | None = None,
+    precision: str = "fp32-adam",
 ) -> dict[str, float]:
     """Weights, gradients and optimizer states of a method [GB].
 
     Args:
-        method: ``full`` (mixed precision, Adam), ``lora`` (bf16 base, fp32 adapter) or ``qlora`` (NF4 base with double
-            quantisation, 16-bit adapter with fp32 Adam).
+        method: ``full`` (mixed precision, Adam), ``lora`` (bf16 base) or ``qlora`` (NF4 base with double quantisation).
         params: Parameters of the base.
         linear: Those in linear layers.
         adapter: Parameters of the adapter; default: r = 16 on all linear layers of Llama-2-7B.
+        precision: Of the adapter, a key of :data:`PRECISIONS`. The default, float32, is what peft uses on a 16-bit or
+            quantised base (``autocast_adapter_dtype``); ``bf16-adam`` is a 16-bit adapter.
 
     Returns:
         Part -> size [GB]; the sum is :func:`total`.
@@ -125,9 +130,9 @@ def model_states(
     if method == "full":
         return full_states(params)
     if method == "lora":
-        return lora_states(params * 2 / GB, adapter)
+        return lora_states(params * 2 / GB, adapter, precision)
     if method == "qlora":
-        return lora_states(nf4_base(params, linear), adapter, "bf16-adam")
+        return lora_states(nf4_base(params, linear), adapter, precision)
     raise ValueError(f"model_states: method {method!r} is not full, lora or qlora")
 
 

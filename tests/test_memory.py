@@ -49,8 +49,16 @@ def test_nf4_base_and_qlora():
     assert round(M.nf4_base(), 2) == 3.87
     assert round(M.nf4_base(double_quant=False), 2) == 4.17
     assert pytest.approx(4.127, abs=5e-4) == M.NF4_DOUBLE_QUANT_BITS
-    for rank, gigabytes in ((16, 4.35), (64, 5.78)):
-        assert round(M.total(M.model_states("qlora", adapter=lora_all_linear(LLAMA, rank))), 2) == gigabytes
+    for rank, float32, bfloat16 in ((16, 4.51, 4.35), (64, 6.42, 5.78)):
+        sizes = [M.model_states("qlora", adapter=lora_all_linear(LLAMA, rank), precision=one)
+                 for one in ("fp32-adam", "bf16-adam")]  # fmt: skip
+        assert [round(M.total(parts), 2) for parts in sizes] == [float32, bfloat16]
+
+
+def test_lora_and_qlora_differ_in_the_base_only():
+    lora, qlora = M.model_states("lora"), M.model_states("qlora")
+    assert {k: lora[k] for k in ("gradients", "optimizer")} == {k: qlora[k] for k in ("gradients", "optimizer")}
+    assert lora["weights"] - qlora["weights"] == pytest.approx(BF16_BASE - M.nf4_base())
 
 
 def test_linear_parameters_are_those_of_the_model():

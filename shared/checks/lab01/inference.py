@@ -107,9 +107,9 @@ def penalise(answer: Callable) -> str:
         (each(lambda v, t: v * t), "A positive logit was multiplied: that makes the token more likely. Divide where "
          "the logit is positive."),
         (each(lambda v, t: v * t if v > 0 else v / t), "The two cases are swapped: seen tokens became more likely."),
-        (each(signed, distinct=False), "A token that was seen several times is punished several times. The penalty "
+        (each(signed, distinct=False), "A token that was seen several times is penalised several times. The penalty "
          "applies once to each distinct token."),
-        (lambda v, seen, t: torch.where(v > 0, v / t, v * t), "All tokens were punished, not only those seen."),
+        (lambda v, seen, t: torch.where(v > 0, v / t, v * t), "All tokens were penalised, not only those seen."),
         (each(lambda v, t: v - t), "θ was subtracted. The repetition penalty divides or multiplies (subtracting is "
          "another rule, the presence penalty)."),
     ]  # fmt: skip
@@ -152,15 +152,15 @@ def p_value(answer: Callable) -> str:
         (split(lambda b, c, n: min(1.0, 2 * tail(max(b, c), b + c))), "The sum runs up to the larger of b and c; the "
          "uneven end of the distribution is the smaller one."),
         (split(lambda b, c, n: 1 - min(1.0, 2 * tail(min(b, c), b + c))), "This is 1 - p: a small p has to mean "
-         "'hardly by chance'."),
+         "'unlikely by chance'."),
     ]  # fmt: skip
     expect_function(answer, split(lambda b, c, n: min(1.0, 2 * tail(min(b, c), b + c))), cases, mutants=mutants)
-    return "Only the rows on which the models differ decide, and they decide like coins."
+    return "Only the rows on which exactly one model is right enter the test."
 
 
 # --- exercise 4: break it, the adapter that does nothing ------------------------------------------------------------
 
-VERDICTS = ("no adapter", "switched off", "empty", "works")
+DIAGNOSES = ("no adapter", "switched off", "empty", "works")
 
 
 def _toy():
@@ -178,7 +178,7 @@ def _toy():
 
 
 def _with_adapter(filled: Sequence[str] = ("q_proj", "v_proj"), off: bool = False):
-    """A toy model with an adapter for inference; B is zero but in the matrices named."""
+    """A toy model with an adapter for inference; B is zero except in the named matrices."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -200,19 +200,23 @@ def _second_is_empty():
     return model.requires_grad_(False)
 
 
-def patients() -> list[tuple[object, str, str]]:
-    """Models to diagnose: model, the right verdict, and what it is in words."""
+def models_to_diagnose() -> list[tuple[object, str, str]]:
+    """Models to diagnose: model, the right diagnosis, and a description."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return [
-            (_toy().eval(), "no adapter", "the bare base, from_pretrained of the adapter was forgotten"),
-            (_with_adapter(), "works", "a healthy adapter, loaded for inference (nothing in it requires a gradient)"),
-            (_with_adapter(off=True), "switched off", "a healthy adapter after disable_adapter_layers()"),
+            (_toy().eval(), "no adapter", "the base alone, to which no adapter was loaded"),
+            (_with_adapter(), "works", "a working adapter, loaded for inference (nothing in it requires a gradient)"),
+            (_with_adapter(off=True), "switched off", "a working adapter after disable_adapter_layers()"),
             (_with_adapter(filled=()), "empty", "an adapter whose B is zero in every matrix"),
             (_with_adapter(filled=("v_proj",)), "works", "an adapter that uses v_proj only; B of q_proj is zero"),
-            (_second_is_empty(), "empty", "two adapters: 'default' is filled, but the active one, 'second', is empty"),
+            (
+                _second_is_empty(),
+                "empty",
+                "two adapters: B of 'default' is not zero, but the active one, 'second', is empty",
+            ),
         ]
 
 
@@ -227,7 +231,7 @@ def diagnose(answer: Callable) -> str:
     if not callable(answer):
         raise Wrong(f"diagnose is a {type(answer).__name__}, but should be a function (without calling it).")
     found = []
-    for model, verdict, words in patients():
+    for model, verdict, words in models_to_diagnose():
         before = _state(model)
         try:
             got = answer(model)
@@ -239,9 +243,9 @@ def diagnose(answer: Callable) -> str:
             raise Wrong(f"on {words} your function changed which adapter is on; leave the model as you found it.")
         found.append((got, verdict, words))
     for got, _, _ in found:
-        if got not in VERDICTS:
-            raise Wrong(f"{got!r} is none of the verdicts: {', '.join(VERDICTS)}.")
+        if got not in DIAGNOSES:
+            raise Wrong(f"{got!r} is none of the diagnoses: {', '.join(DIAGNOSES)}.")
     for got, verdict, words in found:
         if got != verdict:
-            raise Wrong(f"one patient is {words}. Your verdict is {got!r}, but it is {verdict!r}.")
-    return "Six patients, six right verdicts, and all left as they were."
+            raise Wrong(f"one model is {words}. Your answer is {got!r}, but it is {verdict!r}.")
+    return "All six models are diagnosed correctly and left unchanged."

@@ -47,7 +47,7 @@ def round_bf16(answer: Callable[[float], float]) -> str:
         (_rounded(11), "That is float16, with 11 significant bits. bfloat16 gives three of them away for a larger "
          "range of exponents."),
         (lambda x: round(x * 256) / 256, "You rounded to multiples of 1/256 everywhere. The spacing of floating point "
-         "numbers grows with the number: 8 *significant* bits, not 8 bits behind the point. math.frexp splits off the "
+         "numbers grows with the number: 8 *significant* bits, not 8 bits after the point. math.frexp splits off the "
          "exponent."),
         (lambda x: round(x * 128) / 128, "You rounded to multiples of 1/128, which is right between 1 and 2 only. "
          "math.frexp splits off the exponent."),
@@ -58,7 +58,7 @@ def round_bf16(answer: Callable[[float], float]) -> str:
     return "Eight significant bits, ties to even: this is what `.bfloat16()` does to each merged weight."
 
 
-# --- exercise 2: how much of the update is in there? -----------------------------------------------------------------
+# --- exercise 2: how often was the update added? ---------------------------------------------------------------------
 
 
 def _applied(before: Any, after: Any, A: Any, B: Any, alpha: float, r: int) -> float:
@@ -84,7 +84,7 @@ def _by_mean(before: Any, after: Any, A: Any, B: Any, alpha: float, r: int) -> f
     return float((after - before).mean() / (alpha / r * (B @ A)).mean())
 
 
-@check("How often is the update in the weights?")
+@check("How often was the update added to the weights?")
 def applied(answer: Callable) -> str:
     """``answer(before, after, A, B, alpha, r)`` is the c for which after is nearest to before + c (α/r) B A."""
     cases = [_case(1.0, 0), _case(2.0, 1), _case(-1.0, 2), _case(0.5, 3), _case(0.0, 4, noise=0.5)]
@@ -104,40 +104,40 @@ def applied(answer: Callable) -> str:
          "the merged weights themselves; project the *change*, after − before."),
     ]  # fmt: skip
     expect_function(answer, _applied, cases, mutants=mutants, rtol=1e-3, atol=1e-4)
-    return "1 means merged once; everything else is somebody's mistake."
+    return "1 means merged once; every other value is an error."
 
 
-# --- exercise 3: break it — four faulty exports ----------------------------------------------------------------------
+# --- exercise 3: break it — four wrong exports -----------------------------------------------------------------------
 
-FAULTS = ("right", "twice", "not divided by r", "subtracted", "transposed", "never merged")
+ERRORS = ("right", "twice", "not divided by r", "subtracted", "transposed", "never merged")
 _PLANTED = {"red": "twice", "green": "right", "blue": "transposed", "white": "not divided by r", "black": "subtracted"}
 
 
 def exports(seed: int = 0) -> dict[str, dict[str, Any]]:
     """Five exported layers, some of them merged wrongly: before, after, A, B, alpha, r of each.
 
-    The weights are square, so that no problem can be told from a shape.
+    The weights are square, so that no error shows in a shape.
     """
     import torch
 
     draw = torch.Generator().manual_seed(seed)
     found = {}
-    for name, problem in _PLANTED.items():
+    for name, error in _PLANTED.items():
         before, A, B = (0.1 * torch.randn(s, generator=draw) for s in ((32, 32), (8, 32), (32, 8)))
         alpha, r = 16.0, 8
         once = alpha / r * (B @ A)
         change = {"right": once, "twice": 2 * once, "not divided by r": r * once, "subtracted": -once,
-                  "transposed": once.T}[problem]  # fmt: skip
+                  "transposed": once.T}[error]  # fmt: skip
         after = (before + change).bfloat16().float()
         found[name] = {"before": before, "after": after, "A": A, "B": B, "alpha": alpha, "r": r}
     return found
 
 
-@check("Find the faulty exports")
-def name_the_problem(answer: Mapping[str, str]) -> str:
-    """``answer`` maps each export's name to one of FAULTS."""
+@check("Find the wrong exports")
+def name_the_error(answer: Mapping[str, str]) -> str:
+    """``answer`` maps each export's name to one of ERRORS."""
     if not isinstance(answer, Mapping):
-        raise Wrong(f"answer with a dict: the name of an export -> one of {', '.join(map(repr, FAULTS))}.")
+        raise Wrong(f"answer with a dict: the name of an export -> one of {', '.join(map(repr, ERRORS))}.")
     strange = [name for name in answer if name not in _PLANTED]
     missing = [name for name in _PLANTED if name not in answer]
     if strange or missing:
@@ -145,14 +145,14 @@ def name_the_problem(answer: Mapping[str, str]) -> str:
             f"the exports are {', '.join(_PLANTED)}"
             + (f"; yours lacks {', '.join(missing)}." if missing else f"; there is no {strange[0]!r}.")
         )
-    for name, problem in _PLANTED.items():
+    for name, error in _PLANTED.items():
         given = str(answer[name]).strip().lower()
-        if given not in FAULTS:
-            raise Wrong(f"{name}: {answer[name]!r} is none of the problems: {', '.join(map(repr, FAULTS))}.")
-        if given != problem:
+        if given not in ERRORS:
+            raise Wrong(f"{name}: {answer[name]!r} is none of the errors: {', '.join(map(repr, ERRORS))}.")
+        if given != error:
             raise Wrong(f"{name}: not {given!r}. {_clue(name, given)}")
     return (
-        "In the weights alone, 'merged twice' and 'alpha doubled' are the same problem: both add 2 (α/r) B A. Only "
+        "In the weights alone, 'merged twice' and 'alpha doubled' are the same error: both add 2 (α/r) B A. Only "
         "the adapter's configuration and the history of the file can tell them apart."
     )
 
@@ -182,16 +182,16 @@ _BEST = {
 }
 _WHY_NOT = {
     "one task, answers as fast as possible": "An attached adapter adds two small matrix products to each layer, for "
-    "each token, for ever. With a single task nothing is gained by keeping it apart.",
+    "each token. With a single task there is no benefit in keeping it separate.",
     "200 customers, each with an adapter of their own": "Merging would make 200 copies of the whole model, on disk and "
     "in memory; attached, they share one base and are switched per request.",
-    "a phone app whose runtime knows no peft": "Without peft nobody can attach anything there; a merged model is an "
+    "a phone app whose runtime knows no peft": "Without peft no adapter can be attached; a merged model is an "
     "ordinary model, which every runtime can load or convert.",
     "the base fits into memory in 4 bit only": "Merging into the 4-bit weights rounds most of the update away "
     "(section 4), and for a proper merge the full-precision base has to fit. Serve the 4-bit base with the adapter "
     "beside it, or merge on a larger machine.",
-    "one request in ten must get the untuned base": "A merged model has forgotten the base; you would need both models "
-    "in memory. An attached adapter is switched off per request.",
+    "one request in ten must get the untuned base": "A merged model no longer contains the base; you would need both "
+    "models in memory. An attached adapter is switched off per request.",
 }
 
 
@@ -208,4 +208,4 @@ def merge_or_attach(answer: Mapping[str, str]) -> str:
             raise Wrong(f"{situation}: {answer[situation]!r} is neither 'merge' nor 'attach'.")
         if given != best:
             raise Wrong(f"{situation}: not {given!r}. {_WHY_NOT[situation]}")
-    return "Merging is for one task and foreign runtimes; attached adapters are for many tasks and small memories."
+    return "Merge for one task or for a runtime without peft; keep adapters attached for many tasks or little memory."

@@ -11,7 +11,7 @@ from shared.checks.core import Unanswered, Wrong, check, expect_function, unansw
 IGNORED = -100
 
 
-# --- exercise 1: which tokens carry loss -----------------------------------------------------------------------------
+# --- exercise 1: which tokens contribute to the loss -----------------------------------------------------------------
 
 
 def _labels(prompt: list[int], answer: list[int], eos: int) -> tuple[list[int], list[int]]:
@@ -24,16 +24,17 @@ def _labels_mutants() -> list[tuple[Callable, str]]:
 
     return [
         (lambda p, a, e: (p + a + [e], p + a + [e]),
-         "The prompt's tokens still carry loss: their labels must be -100, or the model learns to write questions."),
+         "The prompt's tokens still contribute to the loss: their labels must be -100, or the model learns to write "
+         "questions."),
         (lambda p, a, e: (p + a + [e], p + [IGNORED] * (len(a) + 1)),
-         "It is the other way round: the prompt is masked, the answer carries the loss."),
+         "It is the other way round: the prompt is masked, the answer contributes to the loss."),
         (lambda p, a, e: (p + a + [e], [0] * len(p) + a + [e]),
          "The prompt's labels are 0. But 0 is a token of the vocabulary, so the model is trained to write it; "
          "cross-entropy ignores -100 only."),
         (lambda p, a, e: (p + a, [IGNORED] * len(p) + a),
          "The end-of-sequence token is missing: a model that is never trained to stop does not stop."),
         (lambda p, a, e: (p + a + [e], [IGNORED] * len(p) + a + [IGNORED]),
-         "The end-of-sequence token is there, but its label is -100: it is read and never learnt, so the model does "
+         "The end-of-sequence token is there, but its label is -100: it is read and never learned, so the model does "
          "not stop."),
         (shifted,
          "The labels are shifted by one. The model shifts them itself when it computes the loss: the label of a "
@@ -43,7 +44,7 @@ def _labels_mutants() -> list[tuple[Callable, str]]:
     ]  # fmt: skip
 
 
-@check("Which tokens carry loss?")
+@check("Which tokens contribute to the loss?")
 def build_labels(answer: Callable) -> str:
     """Check ``build_labels(prompt_ids, answer_ids, eos_id) -> (input_ids, labels)``."""
 
@@ -59,7 +60,7 @@ def build_labels(answer: Callable) -> str:
         raise Unanswered
     cases = [([5, 6, 7, 8], [9, 10], 2), ([11, 4], [3, 12, 13], 2), ([4, 4, 4], [4], 1)]
     expect_function(as_lists if callable(answer) else answer, _labels, cases, mutants=_labels_mutants())
-    return "The prompt is read, the answer and the end token are learnt."
+    return "The prompt is read; the answer and the end token are learned."
 
 
 # --- exercise 2: the limit on the length -----------------------------------------------------------------------------
@@ -109,12 +110,12 @@ def shortest_limit(answer: Callable) -> str:
     return "Rows of just this length stay whole, and one token less would cut too many."
 
 
-# --- exercise 3: bytes of a LoRA training ----------------------------------------------------------------------------
+# --- exercise 3: bytes for training with LoRA ------------------------------------------------------------------------
 
 
-@check("Bytes for the model states of a LoRA training")
+@check("Bytes for the model states of LoRA")
 def training_bytes(answer: Callable) -> str:
-    """Check ``training_bytes(n_base, shapes, r) -> int``: 2 bytes a frozen, 16 a trained parameter."""
+    """Check ``training_bytes(n_base, shapes, r) -> int``: 2 bytes a frozen, 16 per trainable parameter."""
 
     def right(n_base: int, shapes: list[tuple[int, int]], r: int) -> int:
         return 2 * n_base + 16 * r * sum(d + k for d, k in shapes)
@@ -127,11 +128,11 @@ def training_bytes(answer: Callable) -> str:
     mutants = [
         (only(lambda n, lora, s, r: 16 * lora), "The frozen base is missing. It is not trained, but it has to lie in "
          "memory: 2 bytes for each of its parameters."),
-        (only(lambda n, lora, s, r: 16 * n + 16 * lora), "The base is charged 16 bytes a parameter. That is full "
+        (only(lambda n, lora, s, r: 16 * n + 16 * lora), "The base is counted with 16 bytes each. That is full "
          "fine-tuning: a frozen parameter has no gradient and no optimizer state."),
-        (only(lambda n, lora, s, r: 4 * n + 16 * lora), "The base is charged 4 bytes a parameter: it is kept in 16 bit "
+        (only(lambda n, lora, s, r: 4 * n + 16 * lora), "The base is counted with 4 bytes each: it is kept in 16 bit "
          "here, that is 2."),
-        (only(lambda n, lora, s, r: 2 * n + 2 * lora), "The adapter is charged its weights only. Trained parameters "
+        (only(lambda n, lora, s, r: 2 * n + 2 * lora), "Only the adapter's weights are counted. Trainable parameters "
          "also need a gradient, a master copy and Adam's two moments: 16 bytes in all."),
         (only(lambda n, lora, s, r: 2 * n + 16 * r * sum(d * k for d, k in s)), "You counted r·d·k. A is r x k and B "
          "is d x r, together r (d + k)."),
@@ -143,14 +144,14 @@ def training_bytes(answer: Callable) -> str:
         (only(lambda n, lora, s, r: (2 * n + 16 * lora) / 2**30), "Right, but in GiB; asked are bytes."),
     ]  # fmt: skip
     expect_function(answer, right, cases, mutants=mutants)
-    return "The frozen base costs its weights, and only the few trained parameters cost 16 bytes each."
+    return "The frozen base needs its weights only; each trainable parameter needs 16 bytes."
 
 
 # --- exercise 4: break it, the base that was not frozen --------------------------------------------------------------
 
 
 def _broken_model():
-    """A two-layer model with LoRA whose base was made trainable again, as it happens by one careless line."""
+    """A two-layer model with LoRA whose base was made trainable again, as one careless line does."""
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -203,18 +204,18 @@ def repair(answer: Callable) -> str:
         raise Wrong(f"the values of {changed[0]} changed; a repair sets `requires_grad` and leaves the weights alone.")
     training = {name for name, value in state.items() if value.requires_grad}
     _explain(training, set(state))
-    return "Only A and B train again: " + f"{sum(state[n].numel() for n in training):,} parameters."
+    return "Only A and B are trainable again: " + f"{sum(state[n].numel() for n in training):,} parameters."
 
 
 def _explain(training: set[str], everything: set[str]) -> None:
-    """Say which parameters train that should not, or the other way round."""
+    """Say which parameters are trainable and should not be, or the reverse."""
     adapter = {name for name in everything if _is_adapter(name)}
     if training == everything:
-        raise Wrong("nothing has changed: every parameter still trains.")
+        raise Wrong("nothing has changed: every parameter is still trainable.")
     if not training:
-        raise Wrong("now nothing trains at all: the adapter's own A and B have to keep requires_grad=True.")
+        raise Wrong("now no parameter is trainable: the adapter's own A and B have to keep requires_grad=True.")
     if training == everything - adapter:
-        raise Wrong("it is the other way round: you froze the adapter and left the base training.")
+        raise Wrong("it is the other way round: you froze the adapter and left the base trainable.")
     if adapter - training:
         half = "B" if all(".lora_A." in name for name in training) else "A"
         raise Wrong(f"a part of the adapter is frozen too ({sorted(adapter - training)[0]}); without {half} the update "
@@ -228,13 +229,13 @@ def _explain(training: set[str], everything: set[str]) -> None:
             "norm": " The norms belong to the base too.",
             "head": " The output head belongs to the base too.",
         }.get(kind, "")
-        raise Wrong(f"{len(left)} base parameters still train, for example {left[0]}.{hint}")
+        raise Wrong(f"{len(left)} base parameters are still trainable, for example {left[0]}.{hint}")
 
 
 def broken_model():
-    """A fresh copy of the broken model of the last exercise, to look at.
+    """A fresh copy of the broken model of the last exercise.
 
     Returns:
-        A small :class:`peft.PeftModel` all of whose parameters train.
+        A small :class:`peft.PeftModel` all of whose parameters are trainable.
     """
     return copy.deepcopy(_broken_model())

@@ -15,7 +15,7 @@ def _all_linear(hidden: int, kv: int, ff: int, layers: int, r: int) -> int:
     return layers * r * (2 * (hidden + hidden) + 2 * (hidden + kv) + 3 * (hidden + ff))
 
 
-@check("LoRA weights of a Llama block with grouped-query attention")
+@check("LoRA parameters of a Llama block with grouped-query attention")
 def lora_weights(answer: Callable[[int, int, int, int, int], int]) -> str:
     """``answer(hidden, kv, ff, layers, r)`` counts LoRA on all seven linear layers of each block."""
 
@@ -40,10 +40,10 @@ def lora_weights(answer: Callable[[int, int, int, int, int], int]) -> str:
     mutants = [
         (one_layer, "You counted a single block: multiply by the number of layers."),
         (square, "k and v are not square here: with grouped-query attention they map hidden to kv, which is smaller."),
-        (attention, "You counted the attention only; gate, up and down of the feed-forward part carry adapters too."),
+        (attention, "You counted the attention only; gate, up and down of the feed-forward part have adapters too."),
         (two_wide, "The feed-forward part of a Llama has three matrices, not two: gate, up and down."),
         (full, "This counts the frozen matrices themselves; the adapter has r (d_in + d_out) weights for each."),
-        (product, "r · d_in · d_out? A and B are two thin matrices: r · d_in plus d_out · r."),
+        (product, "r · d_in · d_out? A and B are two low-rank matrices: r · d_in plus d_out · r."),
     ]
     expect_function(answer, _all_linear, _SHAPES, mutants=mutants)
     return "Llama-2-7B with r = 16: 39,976,960, the number that section 7 counted with torch."
@@ -84,7 +84,7 @@ def bits_per_weight(answer: Callable[[int, int], float]) -> str:
 
 
 def _toy(thaw: Callable[[str], bool]) -> object:
-    """A small model with LoRA parts in which ``thaw(name)`` decides what trains by mistake."""
+    """A small model with LoRA parts in which ``thaw(name)`` decides what is trainable by mistake."""
     from torch import nn
 
     class Block(nn.Module):
@@ -101,9 +101,9 @@ def _toy(thaw: Callable[[str], bool]) -> object:
     return model
 
 
-@check("Break it: who trains that should not?")
+@check("Break it: which parameters should not be trainable?")
 def leaks(answer: Callable[[object], set[str]]) -> str:
-    """``answer(model)`` names the parameters that train although they are not LoRA's."""
+    """``answer(model)`` names the trainable parameters that are not LoRA's."""
     plants = {
         "nothing is wrong": lambda name: False,
         "the head trains": lambda name: name.startswith("lm_head"),
@@ -120,7 +120,7 @@ def leaks(answer: Callable[[object], set[str]]) -> str:
             raise NotImplementedError
         _judge_leaks(got, want, model, story)
         found_stub = got
-    return "" if found_stub is None else "An audit of this kind costs a millisecond and saves a wasted night."
+    return "" if found_stub is None else "This audit takes a millisecond; run it before every training run."
 
 
 def _judge_leaks(got: object, want: set[str], model: object, story: str) -> None:
@@ -131,7 +131,7 @@ def _judge_leaks(got: object, want: set[str], model: object, story: str) -> None
         return
     parameters = dict(model.named_parameters())
     if any("lora_" in name for name in got):
-        raise Wrong("You report LoRA's own weights as well; they are meant to train.")
+        raise Wrong("You report LoRA's own parameters as well; they are meant to be trained.")
     if got and not got <= set(parameters):
         raise Wrong(f"{sorted(got - set(parameters))[0]!r} is no parameter's name: use model.named_parameters().")
     frozen = sorted(name for name in got if not parameters[name].requires_grad)
@@ -141,13 +141,13 @@ def _judge_leaks(got: object, want: set[str], model: object, story: str) -> None
     raise Wrong(f"In the model where {story} you miss: {missed}. Look at every parameter, not only at some kinds.")
 
 
-@check("How often does the update grow with the rank?")
+@check("By which factor does the update grow with the rank?")
 def update_growth(answer: float) -> str:
     """Factor between the size of BAx at r = 64 and at r = 4 after one Adam step, before any scaling."""
     wrong = [
         (16.0, "The r terms of BAx have random signs, so they grow like √r and not like r."),
         (0.25, "This is the factor after the scale α/r; the question is about BAx before scaling."),
-        (1.0, "Level it is only after the rsLoRA scale 1/√r; BAx itself grows."),
+        (1.0, "It is constant only after the rsLoRA scale 1/√r; BAx itself grows."),
         (math.sqrt(64), "√64 compares with r = 1; the question starts at r = 4."),
     ]
     expect_number(answer, 4.0, rel=0.01, wrong=wrong, what="the factor")

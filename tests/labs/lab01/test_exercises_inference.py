@@ -129,13 +129,13 @@ WRONG = {
         (_chi_square, "should return"),
     ],
     "diagnose": [
-        (lambda model: "works", "forgotten"),
+        (lambda model: "works", "no adapter was loaded"),
         (_ignores_the_switch, "switched off"),
         (_any_adapter, "second"),
         (_first_layer_only, "v_proj"),
         (_asks_for_gradients, "requires a gradient"),
         (_switches_it_on, "as you found it"),
-        (lambda model: "broken", "none of the verdicts"),
+        (lambda model: "broken", "none of the diagnoses"),
     ],
 }
 

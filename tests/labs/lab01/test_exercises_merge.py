@@ -10,10 +10,10 @@ from shared.checks.lab01 import merge as checks
 SOLVED = {
     "round_bf16": "round_bf16_solution",
     "applied": "applied_solution",
-    "name_the_problem": "verdicts_solution",
+    "name_the_error": "verdicts_solution",
     "merge_or_attach": "choices_solution",
 }
-RIGHT_FAULTS = {
+RIGHT_ERRORS = {
     "red": "twice", "green": "right", "blue": "transposed", "white": "not divided by r", "black": "subtracted",
 }  # fmt: skip
 RIGHT_CHOICES = {
@@ -66,12 +66,12 @@ WRONG = {
         (lambda before, after, A, B, alpha, r: projection(before, after, A, B, alpha, r, change=after), "themselves"),
         (lambda before, after, A, B, alpha, r: projection(before, after, B, A, alpha, r), "raised"),
     ],
-    "name_the_problem": [
-        (RIGHT_FAULTS | {"red": "right"}, "projection .* is 2"),
-        (RIGHT_FAULTS | {"blue": "never merged"}, "did change"),
-        (RIGHT_FAULTS | {"blue": "right"}, "square"),
-        (RIGHT_FAULTS | {"white": "twice"}, "is 8.00"),
-        (RIGHT_FAULTS | {"black": "alpha doubled"}, "none of the problems"),
+    "name_the_error": [
+        (RIGHT_ERRORS | {"red": "right"}, "projection .* is 2"),
+        (RIGHT_ERRORS | {"blue": "never merged"}, "did change"),
+        (RIGHT_ERRORS | {"blue": "right"}, "square"),
+        (RIGHT_ERRORS | {"white": "twice"}, "is 8.00"),
+        (RIGHT_ERRORS | {"black": "alpha doubled"}, "none of the errors"),
         ({"red": "twice"}, "lacks"),
     ],
     "merge_or_attach": [
@@ -86,7 +86,7 @@ WRONG = {
 class TestExercises(ExerciseContract):
     LAB, STAGE, CHECKS = "Lab-01-LoRA", "04-Merge_and_Deploy", checks
     SOLVED, WRONG = SOLVED, WRONG
-    STUBS = {"name_the_problem": dict.fromkeys(RIGHT_FAULTS, ...), "merge_or_attach": dict.fromkeys(RIGHT_CHOICES, ...)}
+    STUBS = {"name_the_error": dict.fromkeys(RIGHT_ERRORS, ...), "merge_or_attach": dict.fromkeys(RIGHT_CHOICES, ...)}
 
 
 def test_torchs_own_rounding_passes():

@@ -65,7 +65,7 @@ WRONG = {
     ],
     "repair": [
         (lambda model: model, "nothing has changed"),
-        (_freeze_all, "nothing trains"),
+        (_freeze_all, "no parameter is trainable"),
         (_freeze_adapter, "other way round"),
         (_any_lora, "by chance"),
         (_base_layers_only, "still train"),
@@ -85,8 +85,8 @@ def test_build_labels_accepts_tensors():
     import torch
 
     def with_tensors(prompt, answer, eos):
-        learnt = answer + [eos]
-        return torch.tensor(prompt + learnt), torch.tensor([-100] * len(prompt) + learnt)
+        learned = answer + [eos]
+        return torch.tensor(prompt + learned), torch.tensor([-100] * len(prompt) + learned)
 
     assert lab01.build_labels(with_tensors).passed
 

@@ -37,7 +37,7 @@ WRONG = {
     ],
     "update_growth": [(16, "random signs"), (0.25, "after the scale"), (1, "BAx itself"), (8, "r = 1")],
     "leaks": [
-        (lambda model: set(trainable(model)), "meant to train"),
+        (lambda model: set(trainable(model)), "meant to be trained"),
         (lambda model: {n for n in trainable(model) if n.endswith("weight") and "lora_" not in n}, "you miss"),
         (lambda model: {n for n, _ in model.named_parameters() if "lora_" not in n}, "which is frozen"),
         (lambda model: set(), "you miss"),
