@@ -88,7 +88,7 @@ def test_two_processes_train_what_one_trains_with_the_joined_batch(tmp_path, tas
     assert train.main(["--config", str(one)]) == 0
     said = training_processes(launcher(two), two)
     assert_same_training(tmp_path / "one" / "out", tmp_path / "two" / "out")
-    for text in ("precision fp32", "6 steps in", "written to"):
+    for text in ("precision fp32:", "6 steps in", "written to"):
         assert said.count(text) == 1, said
     files = [sorted(path.name for path in (tmp_path / name / "out").rglob("*")) for name in ("one", "two")]
     assert files[0] == files[1], "only the main process writes"
