@@ -117,8 +117,8 @@ def model_states(
         params: Parameters of the base.
         linear: Those in linear layers.
         adapter: Parameters of the adapter; default: r = 16 on all linear layers of Llama-2-7B.
-        precision: Of the adapter, a key of :data:`PRECISIONS`. The default, float32, is what peft makes of an adapter on
-            a 16-bit or quantised base (``autocast_adapter_dtype``); ``bf16-adam`` is a 16-bit adapter.
+        precision: Of the adapter, a key of :data:`PRECISIONS`. The default, float32, is what peft uses on a 16-bit or
+            quantised base (``autocast_adapter_dtype``); ``bf16-adam`` is a 16-bit adapter.
 
     Returns:
         Part -> size [GB]; the sum is :func:`total`.

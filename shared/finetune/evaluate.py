@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shared.finetune.common.exit_codes import exit_code
 from shared.finetune.evaluation import Generation, evaluate_rows, generate_answers, score, scored_rows, scores_text
-
-if TYPE_CHECKING:
-    pass
-
 
 __all__ = ["Generation", "evaluate_rows", "generate_answers", "main", "score", "scored_rows", "scores_text"]
 

@@ -67,6 +67,7 @@ def small_base(tmp_path):
 
     base = world.make_model(tmp_path / "made")
     model = AutoModelForCausalLM.from_pretrained(base)
+    model.config.max_position_embeddings = sft.LENGTH  # no weights depend on it; train refuses longer rows
     model.save_pretrained(base, max_shard_size="100KB")
     (base / "model.safetensors").unlink(missing_ok=True)
     return base

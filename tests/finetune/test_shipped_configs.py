@@ -145,7 +145,7 @@ def example(name: str, *words: str, **more: str) -> subprocess.CompletedProcess:
 def test_quick_start_trains_answers_and_merges(tmp_path):
     done = example("quick_start.py", *SHORT, f"training.output_dir={tmp_path / 'out'}")
     assert done.returncode == 0, done.stdout + done.stderr
-    for text in ("1. train: lora on tiny:bert", "2. inference", "3. merge", "answer alike: yes"):
+    for text in ("1. train: lora on tiny:bert", "2. inference", "3. merge", "give the same answers: yes"):
         assert text in done.stdout
     assert (tmp_path / "out-merged" / "model.safetensors").is_file()
 

@@ -10,7 +10,7 @@ from shared.checks.core import Wrong, check, expect_function
 # --- exercise 1: counting --------------------------------------------------------------------------------------------
 
 
-@check("Count like the paper")
+@check("Count the trained parameters")
 def houlsby_weights(answer: Callable) -> str:
     """Check ``houlsby_weights(layers, d, m, norms) -> int``."""
 
@@ -30,11 +30,11 @@ def houlsby_weights(answer: Callable) -> str:
     mutants = [
         (variant(lambda n, d, m: both(n, d, m) // 2, all_norms), "One bottleneck for each layer: that is Pfeiffer's "
          "count. Houlsby has two in each layer; the paper's 2md + d + m is one of them."),
-        (variant(lambda n, d, m: 4 * n * m * d, all_norms), "The biases are missing: m of the downward and d of the "
-         "upward projection."),
+        (variant(lambda n, d, m: 4 * n * m * d, all_norms), "The biases are missing: m of the down-projection and d of "
+         "the up-projection."),
         (variant(both, lambda n, d: 4 * n * d), "The LayerNorm of the embeddings is missing: 2d more."),
-        (variant(both, lambda n, d: 2 * n * d + d), "A LayerNorm has two vectors, scale and shift: 2d numbers."),
-        (variant(both, lambda n, d: 2 * n * d + 2 * d), "A layer has two LayerNorms, one behind each sublayer."),
+        (variant(both, lambda n, d: 2 * n * d + d), "A LayerNorm has two vectors, scale and shift: 2d parameters."),
+        (variant(both, lambda n, d: 2 * n * d + 2 * d), "A layer has two LayerNorms, one after each sublayer."),
         (lambda n, d, m, norms: both(n, d, m) + all_norms(n, d), "The LayerNorms are counted although `norms` is "
          "False."),
         (lambda n, d, m, norms: both(n, d, m), "The LayerNorms are not counted when `norms` is True."),
@@ -63,33 +63,33 @@ def fusion_weights(answer: Callable) -> str:
         for b, s, n, d in ((2, 5, 3, 8), (1, 4, 2, 6), (3, 2, 4, 5))
     ]
     mutants = [
-        (scores, "The softmax is missing: the weights of the adapters have to be positive and to add up to one."),
-        (lambda q, k: scores(q, k).softmax(1), "The softmax runs over the tokens. The *adapters* compete for a token: "
-         "softmax over the last axis."),
-        (lambda q, k: scores(q, k).softmax(0), "The softmax runs over the rows of the batch, which have nothing to do "
-         "with one another; take the last axis."),
-        (lambda q, k: (scores(q, k) / q.shape[-1] ** 0.5).softmax(-1), "You divided by the root of d, as attention "
-         "between tokens does. AdapterFusion does not (see section 12)."),
-        (pooled, "All tokens of a row got the same weights. Each token chooses for itself."),
+        (scores, "The softmax is missing: the weights of the adapters have to be positive and to sum to one."),
+        (lambda q, k: scores(q, k).softmax(1), "The softmax is over the tokens. For each token the weights of "
+         "the *adapters* sum to one: softmax over the last axis."),
+        (lambda q, k: scores(q, k).softmax(0), "The softmax is over the rows of the batch, which are independent; "
+         "use the last axis."),
+        (lambda q, k: (scores(q, k) / q.shape[-1] ** 0.5).softmax(-1), "You divided by the square root of d, as "
+         "attention between tokens does. AdapterFusion does not (section 12)."),
+        (pooled, "All tokens of a row got the same weights. Each token has its own."),
         (lambda q, k: (q.unsqueeze(2) * k).softmax(2).sum(-1), "The softmax comes after the sum over d: first the "
-         "dot product, then the competition."),
+         "dot product, then the softmax."),
     ]  # fmt: skip
     expect_function(answer, lambda q, k: scores(q, k).softmax(-1), cases, mutants=mutants)
-    return "Each token asks, and the adapters compete for it."
+    return "For each token the weights of the adapters sum to one."
 
 
 # --- exercise 3: break it --------------------------------------------------------------------------------------------
 
-FAULTS = ("base trains", "head frozen", "adapter frozen", "fine")
+ERRORS = ("base trains", "head frozen", "adapter frozen", "fine")
 
 
-def _patient(problem: str, norms: bool = False, part: int = 0) -> Any:
-    """A small BERT with library-like parameter names, wrong in one way.
+def _broken_model(error: str, norms: bool = False, part: int = 0) -> Any:
+    """A small BERT with the library's parameter names and one error.
 
     Args:
-        problem: One of :data:`FAULTS`.
-        norms: Whether the LayerNorms are trained, which is no problem.
-        part: Which of the faulty group's parameters is wrong.
+        error: One of :data:`ERRORS`.
+        norms: Whether the LayerNorms are trained, which is not an error.
+        part: Which parameter of the affected group is wrong.
     """
     from torch import nn
 
@@ -107,37 +107,37 @@ def _patient(problem: str, norms: bool = False, part: int = 0) -> Any:
             parameter.requires_grad_(norms)
         else:
             groups[kind].append(parameter.requires_grad_(kind != "base"))
-    if problem != "fine":
-        wrong = groups[problem.split()[0]]
-        wrong[part % len(wrong)].requires_grad_(problem == "base trains")
+    if error != "fine":
+        wrong = groups[error.split()[0]]
+        wrong[part % len(wrong)].requires_grad_(error == "base trains")
     return model
 
 
 @check("Break it: four models that do not learn")
 def diagnose(answer: Callable) -> str:
-    """Check ``diagnose(model)`` on small models with planted problems."""
+    """Check ``diagnose(model)`` on small models with a planted error."""
     if not callable(answer):
-        raise Wrong("hand in the function itself: diagnose, without calling it.")
+        raise Wrong("pass the function itself: diagnose, without calling it.")
     hints = {
-        "base trains": "A model in which a weight of the base trains got {said!r}. Look at the names that belong to "
-        "neither adapter, head nor LayerNorm.",
+        "base trains": "A model in which a parameter of the base is trained got {said!r}. Look at the names that "
+        "belong to neither adapter, head nor LayerNorm.",
         "head frozen": "A model with a frozen part of its head got {said!r}: a head that starts at random and stays "
         "frozen stays random.",
         "adapter frozen": "A model with a frozen part of its adapter got {said!r}. One frozen tensor of the adapter is "
-        "enough to be wrong.",
-        "fine": "A healthy model got {said!r}.",
+        "enough to make it wrong.",
+        "fine": "A correct model got {said!r}.",
     }
-    for problem in FAULTS:
+    for error in ERRORS:
         for norms in (False, True):
             for part in range(4):
-                said = answer(_patient(problem, norms, part))
+                said = answer(_broken_model(error, norms, part))
                 if said is None and part == 0:
                     raise Wrong("diagnose returns None: is a `return` missing?")
-                if said not in FAULTS:
-                    raise Wrong(f"{said!r} is none of the four verdicts {FAULTS}.")
-                if said != problem and norms and said == "base trains":
-                    raise Wrong("A model whose LayerNorms are trained got 'base trains'. Here that is no problem: the "
-                                "paper trains them on purpose.")  # fmt: skip
-                if said != problem:
-                    raise Wrong(hints[problem].format(said=said))
-    return "All four are told apart, and trained LayerNorms are not taken for a problem."
+                if said not in ERRORS:
+                    raise Wrong(f"{said!r} is none of the four answers {ERRORS}.")
+                if said != error and norms and said == "base trains":
+                    raise Wrong("A model whose LayerNorms are trained got 'base trains'. Here that is not an error: "
+                                "the paper trains them on purpose.")  # fmt: skip
+                if said != error:
+                    raise Wrong(hints[error].format(said=said))
+    return "All four are distinguished, and trained LayerNorms are not taken for an error."

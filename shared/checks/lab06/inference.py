@@ -21,7 +21,7 @@ def _paired(first: Sequence[int], second: Sequence[int]) -> tuple[float, float]:
     return mean, (sum((d - mean) ** 2 for d in differences) / n / n) ** 0.5
 
 
-@check("The difference of two models on the same rows, with its error")
+@check("The difference of two models on the same rows, with its standard error")
 def paired_difference(answer: Callable[[list[int], list[int]], tuple[float, float]]) -> str:
     """``answer(first, second)``: mean difference and its standard error, row by row."""
 
@@ -56,15 +56,15 @@ def paired_difference(answer: Callable[[list[int], list[int]], tuple[float, floa
         ),
         (
             deviation,
-            "This is the standard deviation of one row's difference; the mean over n rows is √n times as sure.",
+            "This is the standard deviation of one row's difference; divide it by √n for the mean over n rows.",
         ),
         (variance, "This is the variance of the mean; take the square root."),
-        (sample, "You divided by n − 1. That is a good choice too, but here divide by n, as the text says."),
+        (sample, "You divided by n − 1. That is common, too, but here divide by n, as the text says."),
         (turned, "The sign is the other way round: first minus second."),
         (double, "This is twice the standard error, the half width of a 95 % interval."),
     ]
     expect_function(answer, _paired, _MARKS, mutants=mutants)
-    return "Rows on which both are right, or both wrong, add nothing: pairing removes how hard a row is."
+    return "Rows on which both are right, or both wrong, add nothing: pairing removes the difficulty of the rows."
 
 
 #: (probability of each row's own answer, whether it is right, how many): ties only among right ones.
@@ -80,9 +80,9 @@ def _surest(probabilities: list[float], right: list[bool], k: int) -> list[int]:
     return sorted(wrong, key=lambda i: -probabilities[i])[:k]
 
 
-@check("The errors that the model is surest of")
+@check("The most confident errors")
 def surest_errors(answer: Callable[[list[float], list[bool], int], list[int]]) -> str:
-    """``answer(probabilities, right, k)``: the places of the k wrong answers with the highest probability."""
+    """``answer(probabilities, right, k)``: the positions of the k wrong answers with the highest probability."""
 
     def least(probabilities, right, k):
         wrong = [i for i, mark in enumerate(right) if not mark]
@@ -102,11 +102,11 @@ def surest_errors(answer: Callable[[list[float], list[bool], int], list[int]]) -
         return sorted(range(len(kept)), key=lambda i: -kept[i])[:k]
 
     mutants = [
-        (least, "These are the wrong answers that the model doubted most; the surest ones are asked for."),
-        (every, "Right answers are among them; leave them out before you sort."),
+        (least, "These are the least confident errors; return the most confident ones."),
+        (every, "Right answers are among them; leave them out before sorting."),
         (first, "These are the first errors in the order of the rows; sort them by their probability."),
-        (correct, "These are the surest *right* answers."),
-        (numbered, "These are places in the list of errors; give the places in the list of all rows."),
+        (correct, "These are the most confident *right* answers."),
+        (numbered, "These are positions in the list of errors; return the positions in the list of all rows."),
     ]
     expect_function(answer, _surest, _ANSWERS, mutants=mutants)
-    return "Read these first: a sure error is a wrong label, a blind spot of the model, or a trap in the task."
+    return "Read these first: a confident error often comes from a wrong label, or from something the model cannot see."

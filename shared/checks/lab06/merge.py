@@ -27,17 +27,17 @@ def xor_delta(answer: Callable[[Any, Any], Any]) -> str:
             raise Unanswered
         if not isinstance(got, torch.Tensor):
             raise Wrong(f"your function returns {type(got).__name__}, but should return a torch.Tensor.")
-        _judge_xor(got, old, new)
+        _check_xor(got, old, new)
     return "old ⊕ (old ⊕ new) = new and new ⊕ (old ⊕ new) = old: one file, both directions, every bit."
 
 
-def _judge_xor(got: Any, old: Any, new: Any) -> None:
+def _check_xor(got: Any, old: Any, new: Any) -> None:
     import torch
 
     if got.dtype.is_floating_point:
         if got.shape == old.shape and torch.equal(got.float(), new - old):
             raise Wrong("This is the difference, which is rounded: old + (new − old) is not always new.")
-        raise Wrong("The result holds floating point numbers; bit patterns are whole numbers: view(torch.int32).")
+        raise Wrong("The result holds floating point numbers; bit patterns are integers: view(torch.int32).")
     if got.dtype != torch.int32:
         raise Wrong(f"The result is {got.dtype}; the 32 bits of a float32 fit torch.int32.")
     if got.shape != old.shape:
@@ -46,9 +46,9 @@ def _judge_xor(got: Any, old: Any, new: Any) -> None:
     if torch.equal(got, a ^ b):
         return
     if torch.equal(got, b - a):
-        raise Wrong("You subtracted the bit patterns. That can be undone, but needs to know the direction; use ^.")
+        raise Wrong("You subtracted the bit patterns. That can be undone, but only if the direction is known; use ^.")
     if torch.equal(got, old.int() ^ new.int()):
-        raise Wrong(".int() rounds the values to whole numbers; .view(torch.int32) looks at their bits.")
+        raise Wrong(".int() rounds the values to integers; .view(torch.int32) reads their bits.")
     raise Wrong("The bits are not old ⊕ new.")
 
 
@@ -69,7 +69,7 @@ def mixed_linear(answer: Callable[[Any, Any, Any, Any], Any]) -> str:
         (lambda x, w, b, t: x @ w.T + b[: len(x)][:, None, :],
          "Rows got the biases in the order of the tasks; look at `tasks`."),
         (lambda x, w, b, t: x @ w.T + b[t],
-         "The bias of row i went to token i: with as many tokens as rows, torch spreads "
+         "The bias of row i went to token i: with as many tokens as rows, torch broadcasts "
          "(rows, out) over the wrong axis without an error. Make it (rows, 1, out)."),
         (lambda x, w, b, t: x @ w + b[t][:, None, :],
          "The weight has the shape (out, in), as in nn.Linear: transpose it."),
@@ -79,7 +79,7 @@ def mixed_linear(answer: Callable[[Any, Any, Any, Any], Any]) -> str:
         (_random(2, 2, 5, seed=3), _random(5, 5, seed=4), _random(4, 5, seed=5), torch.tensor([3, 1])),
     ]
     expect_function(answer, _per_row, cases, mutants=mutants)
-    return "One matrix product for all, one vector per row: (rows, 1, out) is spread over the tokens."
+    return "One matrix product for all rows, one vector for each: (rows, 1, out) is broadcast over the tokens."
 
 
 def digest(tensors: dict[str, Any]) -> str:
@@ -97,9 +97,9 @@ def apply_once(answer: Callable[[dict, dict, str], dict]) -> str:
 
     base = {"a.bias": _random(4), "b.bias": _random(3, seed=1), "a.weight": _random(4, 4, seed=2)}
     delta = {"a.bias": _random(4, seed=3), "b.bias": _random(3, seed=4)}
-    seal = digest({name: base[name] for name in delta})
+    checksum = digest({name: base[name] for name in delta})
     given = {name: tensor.clone() for name, tensor in base.items()}
-    got = answer(given, dict(delta), seal)
+    got = answer(given, dict(delta), checksum)
     if got is None or got is ...:
         raise Unanswered
     if any(not torch.equal(given[name], base[name]) for name in base):
@@ -110,22 +110,22 @@ def apply_once(answer: Callable[[dict, dict, str], dict]) -> str:
         raise Wrong("You added the delta; this file holds the new values themselves, so put them in place.")
     if any(not torch.equal(got[name], {**base, **delta}[name]) for name in base):
         raise Wrong("The new state is not the base with the delta's tensors in place.")
-    _must_refuse(answer, got, delta, seal, "a state that already has the delta")
+    _must_refuse(answer, got, delta, checksum, "a state that already has the delta")
     other = {**base, "b.bias": base["b.bias"] + 1e-7 * base["b.bias"].abs() + 1e-6}
-    _must_refuse(answer, other, delta, seal, "another base, which differs in the last bits only")
+    _must_refuse(answer, other, delta, checksum, "another base, which differs in the last bits only")
     tuned = {**base, "a.weight": base["a.weight"] + 1}
-    if not isinstance(_outcome(answer, tuned, delta, seal), dict):
+    if not isinstance(_outcome(answer, tuned, delta, checksum), dict):
         raise Wrong("You refused a state whose *named* tensors are the base's: the digest is over those alone.")
-    return "Nothing else would have told: the shapes fit, and the model answers, only wrongly."
+    return "Nothing else would reveal it: the shapes fit, and the model answers, but wrongly."
 
 
-def _outcome(answer: Callable, state: dict, delta: dict, seal: str) -> Any:
+def _outcome(answer: Callable, state: dict, delta: dict, checksum: str) -> Any:
     try:
-        return answer(dict(state), dict(delta), seal)
+        return answer(dict(state), dict(delta), checksum)
     except ValueError as refused:
         return refused
 
 
-def _must_refuse(answer: Callable, state: dict, delta: dict, seal: str, story: str) -> None:
-    if not isinstance(_outcome(answer, state, delta, seal), ValueError):
+def _must_refuse(answer: Callable, state: dict, delta: dict, checksum: str, story: str) -> None:
+    if not isinstance(_outcome(answer, state, delta, checksum), ValueError):
         raise Wrong(f"You accepted {story}; raise ValueError where the digest of the named tensors differs.")

@@ -1,4 +1,4 @@
-"""The checks of Lab 07, one function per exercise; they live in one module per notebook."""
+"""The checks of Lab 07: one function for each exercise, one module for each notebook."""
 
 from __future__ import annotations
 

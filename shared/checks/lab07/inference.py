@@ -13,8 +13,8 @@ from shared.checks.core import Unanswered, Wrong, check, expect_function, unansw
 def _nearest(vector: Any, table: Any, words: list[str], k: int) -> list[str]:
     import torch
 
-    likeness = torch.nn.functional.normalize(table, dim=1) @ torch.nn.functional.normalize(vector, dim=0)
-    return [words[i] for i in likeness.topk(k).indices.tolist()]
+    cosines = torch.nn.functional.normalize(table, dim=1) @ torch.nn.functional.normalize(vector, dim=0)
+    return [words[i] for i in cosines.topk(k).indices.tolist()]
 
 
 def _nearest_mutants() -> list[tuple[Callable, str]]:
@@ -25,14 +25,14 @@ def _nearest_mutants() -> list[tuple[Callable, str]]:
         return (t @ v) / t.norm(dim=1) / v.norm()
 
     return [
-        (ranked(lambda v, t: t @ v), "This is the inner product: long embeddings win whatever their direction. Divide "
-         "by the lengths."),
+        (ranked(lambda v, t: t @ v), "This is the inner product: long embeddings win in any direction. Divide by the "
+         "lengths."),
         (ranked(lambda v, t: -(t - v).norm(dim=1)), "This is the Euclidean distance; a prompt vector may be longer "
          "than any word, and then the longest words win. Wanted is the cosine."),
-        (ranked(lambda v, t: -cosine(v, t)), "You return the most unlike words: the cosine has to be large."),
-        (ranked(lambda v, t: cosine(v, t).abs()), "An opposite direction is not near: leave the cosine's sign alone."),
-        (lambda v, t, w, k: cosine(v, t).topk(k).indices.tolist(), "You return numbers of rows; wanted are the words."),
-        (lambda v, t, w, k: _nearest(v, t, w, k)[::-1], "The order is the wrong way round: the nearest word first."),
+        (ranked(lambda v, t: -cosine(v, t)), "You return the words with the smallest cosine; it has to be large."),
+        (ranked(lambda v, t: cosine(v, t).abs()), "An opposite direction is not near: keep the sign of the cosine."),
+        (lambda v, t, w, k: cosine(v, t).topk(k).indices.tolist(), "You return row indices; return the words."),
+        (lambda v, t, w, k: _nearest(v, t, w, k)[::-1], "The order is reversed: the nearest word comes first."),
         (lambda v, t, w, k: _nearest(v, t, w, 1), "Return k words, not one."),
     ]  # fmt: skip
 
@@ -50,14 +50,14 @@ def nearest(answer: Callable) -> str:
         table = torch.randn(30, 6, generator=generator) * torch.rand(30, 1, generator=generator).mul(4).exp()
         cases.append((3 * torch.randn(6, generator=generator), table, words, 3 + seed))
     expect_function(answer, _nearest, cases, mutants=_nearest_mutants())
-    return "And how near is the nearest? Without that number a list of words looks more meaningful than it is."
+    return "Report the cosine beside the words: without it a list of words looks more meaningful than it is."
 
 
-# --- exercise 2: break it, going on from a saved prompt --------------------------------------------------------------
+# --- exercise 2: break it, training a saved prompt further -----------------------------------------------------------
 
 
 def _models() -> dict[str, tuple[Any, Any]]:
-    """Stories -> (a peft model of a random BERT, the prompt that was saved)."""
+    """Case -> (a peft model of a random BERT, the prompt that was saved)."""
     import tempfile
 
     import torch
@@ -78,18 +78,18 @@ def _models() -> dict[str, tuple[Any, Any]]:
         trained.save_pretrained(folder, save_embedding_layers=False)
         saved = trained.get_prompt(1)[0].detach().clone()
         reloaded = PeftModel.from_pretrained(base(), folder)
-        going_on = get_peft_model(base(), PromptEncoderConfig(task_type="SEQ_CLS", num_virtual_tokens=3))
-        set_peft_model_state_dict(going_on, load_file(f"{folder}/adapter_model.safetensors"))
-    moved = get_peft_model(base(), PromptEncoderConfig(task_type="SEQ_CLS", num_virtual_tokens=3))
+        further = get_peft_model(base(), PromptEncoderConfig(task_type="SEQ_CLS", num_virtual_tokens=3))
+        set_peft_model_state_dict(further, load_file(f"{folder}/adapter_model.safetensors"))
+    other = get_peft_model(base(), PromptEncoderConfig(task_type="SEQ_CLS", num_virtual_tokens=3))
     return {
         "the trained model itself": (trained, saved),
         "reloaded for inference": (reloaded, saved),
-        "loaded into a new P-tuning model": (going_on, saved),
-        "another model": (moved, saved),
+        "loaded into a new P-tuning model": (further, saved),
+        "another model": (other, saved),
     }
 
 
-def _audit(model: Any, saved: Any) -> bool:
+def _is_saved(model: Any, saved: Any) -> bool:
     import torch
 
     return torch.allclose(model.get_prompt(1)[0], saved, atol=1e-6)
@@ -101,14 +101,14 @@ def _table_only(model: Any, saved: Any) -> bool:
     return torch.allclose(model.prompt_encoder["default"].embedding.weight, saved, atol=1e-6)
 
 
-_AUDITS = [
+_WRONG = [
     (_table_only, "You compare the encoder's *input*, its embeddings. In a new P-tuning model the saved vectors "
-     "are put there and go through a fresh encoder; in the trained model they never were there. Compare what reaches "
-     "the base: get_prompt."),
-    (lambda m, s: True, "Your audit lets everything pass, also a prompt from a fresh encoder, which has the same "
-     "shape: compare the numbers."),
-    (lambda m, s: False, "Your audit refuses everything, also the model that was saved."),
-    (lambda m, s: not _audit(m, s), "It is the other way round: True means that the prompt is the saved one."),
+     "are put there and pass a fresh encoder; in the trained model they never were there. Compare what reaches the "
+     "base: get_prompt."),
+    (lambda m, s: True, "Your function accepts everything, also a prompt from a fresh encoder, which has the "
+     "same shape: compare the values."),
+    (lambda m, s: False, "Your function rejects everything, also the model that was saved."),
+    (lambda m, s: not _is_saved(m, s), "The result is inverted: True means that the prompt is the saved one."),
 ]  # fmt: skip
 
 
@@ -118,16 +118,16 @@ def same_prompt(answer: Callable[[Any, Any], bool]) -> str:
     if unanswered(answer):
         raise Unanswered
     models = _models()
-    got, want = {}, {story: _audit(*given) for story, given in models.items()}
-    for story, given in models.items():
+    got, want = {}, {case: _is_saved(*given) for case, given in models.items()}
+    for case, given in models.items():
         verdict = answer(*given)
         if verdict is None:
             raise Unanswered
-        got[story] = bool(verdict)
+        got[case] = bool(verdict)
     if got == want:
-        return "Going on from the saved prompt needs the encoder; the adapter file does not have it."
-    for audit, why in _AUDITS:
-        if all(bool(audit(*given)) == got[story] for story, given in models.items()):
+        return "Further training needs the encoder; the adapter file does not have it."
+    for wrong, why in _WRONG:
+        if all(bool(wrong(*given)) == got[case] for case, given in models.items()):
             raise Wrong(why)
-    story = next(name for name in models if got[name] != want[name])
-    raise Wrong(f"For {story!r} your audit says {got[story]}; look at model.get_prompt(1)[0] there.")
+    case = next(name for name in models if got[name] != want[name])
+    raise Wrong(f"For {case!r} your function says {got[case]}; look at model.get_prompt(1)[0] there.")

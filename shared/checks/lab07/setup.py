@@ -36,8 +36,8 @@ def _read_mutants() -> list[tuple[Callable, str]]:
         return logits[:, -1][:, word_ids].argmax(dim=1)
 
     def first_row(logits, ids, mask_id, word_ids):
-        place = (ids[0] == mask_id).nonzero()[0, 0]
-        return logits[:, place][:, word_ids].argmax(dim=1)
+        at = (ids[0] == mask_id).nonzero()[0, 0]
+        return logits[:, at][:, word_ids].argmax(dim=1)
 
     def smallest(logits, ids, mask_id, word_ids):
         return logits[ids == mask_id][:, word_ids].argmin(dim=1)
@@ -46,12 +46,12 @@ def _read_mutants() -> list[tuple[Callable, str]]:
         return _read(logits, ids, mask_id, sorted(word_ids))
 
     return [
-        (whole_vocabulary, "Any word of the vocabulary may win here, and you return its id. Compare the label words "
-         "only, and return the number of the class."),
-        (token_ids, "You return the label word's token id; wanted is the class, its place in word_ids."),
+        (whole_vocabulary, "Any word of the vocabulary can win here, and you return its id. Compare the label words "
+         "only, and return the index of the class."),
+        (token_ids, "You return the label word's token id; return the class, which is its index in word_ids."),
         (first_position, "You read position 0, which holds [CLS]. The answer is read where ids == mask_id."),
         (last_position, "You read the last position. The answer is read where ids == mask_id."),
-        (first_row, "You take the place of [MASK] from the first row for all rows; it differs from row to row."),
+        (first_row, "You use the position of [MASK] in the first row for all rows; it differs from row to row."),
         (smallest, "You take the word with the lowest score."),
         (by_id, "The classes are numbered by the order of word_ids, not by the size of the ids."),
     ]  # fmt: skip
@@ -72,7 +72,7 @@ def read_answer(answer: Callable) -> str:
         ids[torch.arange(6), torch.randint(1, 4, (6,), generator=generator)] = MASK
         cases.append((logits, ids, MASK, words))
     expect_function(answer, _read, cases, mutants=_read_mutants())
-    return "This is the whole verbalizer: no layer is added, a part of the vocabulary's scores is compared."
+    return "This is the whole verbalizer: no layer is added; some of the vocabulary's scores are compared."
 
 
 # --- exercise 2: how many prompts fit --------------------------------------------------------------------------------
@@ -89,12 +89,12 @@ def longest_prompt(answer: Callable[[int, int], int]) -> str:
         (lambda n, t: max(0, n - t), "[CLS] and [SEP] take two positions as well."),
         (lambda n, t: n - t - 2, "Where not even the bare text fits, the answer is 0, not a negative length."),
         (lambda n, t: n - t, "[CLS] and [SEP] take two positions as well, and a length is never negative."),
-        (lambda n, t: max(0, n - t - 1), "Two special tokens stand around the text: [CLS] and [SEP]."),
+        (lambda n, t: max(0, n - t - 1), "There are two special tokens around the text: [CLS] and [SEP]."),
         (lambda n, t: max(0, n - t - 3), "One position is left over: only [CLS] and [SEP] are needed beside the text."),
-        (lambda n, t: n - 2, "The text takes positions, too."),
+        (lambda n, t: n - 2, "The text takes positions too."),
     ]
     expect_function(answer, _longest, [(512, 100), (128, 24), (128, 126), (128, 127), (64, 90)], mutants=mutants)
-    return "A pseudo-token costs what a word costs: one position in every layer."
+    return "A pseudo-token takes what a word takes: one position in every layer."
 
 
 # --- exercise 3: break it, the verbalizer that always says the same --------------------------------------------------
@@ -115,15 +115,15 @@ def _usable_mutants() -> list[tuple[Callable, str]]:
         return _usable(word.lower(), vocabulary, unknown)
 
     return [
-        (lambda w, v, u: w in v, "Special tokens and pieces such as ##ly are in the vocabulary as well, but no words."),
+        (lambda w, v, u: w in v, "Special tokens and pieces such as ##ly are in the vocabulary, but are not words."),
         (lambda w, v, u: w in v and w != u, "[UNK] is out, but [MASK], [CLS] and pieces such as ##ly still pass."),
-        (lambda w, v, u: w in v and not w.startswith("["), "A piece such as ##ly only continues a word: [MASK] stands "
-         "for a whole one."),
+        (lambda w, v, u: w in v and not w.startswith("["), "A piece such as ##ly only continues a word: [MASK] "
+         "is a whole one."),
         (lambda w, v, u: w in v and not w.startswith("##"), "Special tokens such as [MASK] still pass."),
         (lambda w, v, u: w != u, "You compare the word with the unknown token itself. The question is whether the word "
          "*becomes* it: is it in the vocabulary?"),
         (lambda w, v, u: True, "Every word passes. Which words does the vocabulary know as one token?"),
-        (lowered, "You lower the case first; then the id that is looked up later is another one than the word's."),
+        (lowered, "You lower the case first; the id that is looked up later then belongs to another word."),
     ]  # fmt: skip
 
 
@@ -139,4 +139,4 @@ def usable(answer: Callable[[str, dict[str, int], str], bool]) -> str:
     if not isinstance(first, bool):
         raise Wrong(f"return True or False; your function returns {type(first).__name__}.")
     expect_function(answer, _usable, cases, mutants=_usable_mutants())
-    return "With such a test a bad verbalizer fails in the first second and not after the training."
+    return "With such a test an unusable verbalizer fails before training and not after it."

@@ -27,7 +27,7 @@ def _lstm(p: int, d: int, h: int, **how: int) -> int:
 def lstm_encoder_weights(answer: Callable[[int, int, int], int]) -> str:
     """``answer(p, d, h)``: embeddings, two bidirectional LSTM layers, MLP."""
     mutants = [
-        (lambda p, d, h: _lstm(p, d, h) - p * d, "The p embeddings that go into the LSTM are trained, too: p · d."),
+        (lambda p, d, h: _lstm(p, d, h) - p * d, "The p embeddings that go into the LSTM are trained too: p · d."),
         (lambda p, d, h: _lstm(p, d, h, directions=1), "The LSTM is bidirectional: both layers have two directions."),
         (lambda p, d, h: _lstm(p, d, h, gates=1), "An LSTM has four gates, each with matrices of its own."),
         (lambda p, d, h: _lstm(p, d, h, gates=3), "Three gates would be a GRU; an LSTM has four."),
@@ -37,7 +37,7 @@ def lstm_encoder_weights(answer: Callable[[int, int, int], int]) -> str:
          "of the first: its input has the width 2h."),
         (lambda p, d, h: _lstm(p, d, h) - _layer(2 * h, h), "There are two LSTM layers; you counted one."),
         (lambda p, d, h: p * d + _layer(d, h) + _layer(2 * h, h), "The MLP on top is missing: 2h → 2h → d."),
-        (lambda p, d, h: p * d, "This is what is kept afterwards. The question is about the training."),
+        (lambda p, d, h: p * d, "This is what is stored afterwards. The question is about training."),
     ]  # fmt: skip
     expect_function(answer, _lstm, _SHAPES, mutants=mutants)
     return "p = 9, d = 768, h = 384 gives 8,278,272: the encoder of the paper's LAMA code on BERT-base."
@@ -51,15 +51,15 @@ def bytes_on_disk(answer: float) -> str:
     """Bytes of prompt_embeddings for BERT-large, p = 20, float32."""
     training = 3_169_280
     wrong = [
-        (20 * 1024, "20,480 is how many numbers there are; a float32 takes four bytes."),
+        (20 * 1024, "20,480 is the number of parameters; a float32 takes four bytes."),
         (4 * training, "The encoder is not in the file: it is run once, and its p outputs are stored."),
-        (training, "This is the number of parameters while training. The file holds the encoder's outputs only."),
-        (2 * 20 * 1024, "Two bytes a number would be float16; the question is about float32."),
+        (training, "This is the number of parameters in training. The file has the encoder's outputs only."),
+        (2 * 20 * 1024, "Two bytes for each parameter would be float16; the question is about float32."),
         (4 * 20 * 768, "768 is BERT-base's width; BERT-large has 1,024."),
-        (8 * 20 * 1024, "peft stores two rows for each pseudo-token for encoder-decoder models only."),
+        (8 * 20 * 1024, "peft stores two rows for each pseudo-token only for encoder-decoder models."),
     ]
     expect_number(answer, 81_920, unit="bytes", wrong=wrong, what="the size")
-    return "80 KiB, beside 1.34 GB of BERT-large in float32. (The new head and the pooler come on top.)"
+    return "80 KiB, beside 1.34 GB of BERT-large in float32. (The new head and the pooler are extra.)"
 
 
 # --- exercise 3: break it, a prompt that does nothing ----------------------------------------------------------------
@@ -69,18 +69,18 @@ def _right(bert: Any, head: Any, vectors: Any, ids: Any, mask: Any) -> Any:
     return _pass(bert, head, vectors, ids, mask)
 
 
-def _pass(bert, head, vectors, ids, mask, fill: int = 1, at: int | None = None, behind: bool = False):
-    """The forward pass; the keyword arguments plant the problems."""
+def _pass(bert, head, vectors, ids, mask, fill: int = 1, at: int | None = None, after: bool = False):
+    """The forward pass; the keyword arguments plant the errors."""
     import torch
 
     text, prompt = bert.get_input_embeddings()(ids), vectors.expand(len(ids), -1, -1)
     seen = mask.new_full((len(ids), len(vectors)), fill)
-    vectors_in, masks = ([text, prompt], [mask, seen]) if behind else ([prompt, text], [seen, mask])
+    vectors_in, masks = ([text, prompt], [mask, seen]) if after else ([prompt, text], [seen, mask])
     hidden = bert(inputs_embeds=torch.cat(vectors_in, dim=1), attention_mask=torch.cat(masks, dim=1)).last_hidden_state
     return head(hidden[:, len(vectors) if at is None else at])
 
 
-def _mask_behind(bert, head, vectors, ids, mask):
+def _mask_after(bert, head, vectors, ids, mask):
     import torch
 
     embedded = torch.cat([vectors.expand(len(ids), -1, -1), bert.get_input_embeddings()(ids)], dim=1)
@@ -92,17 +92,17 @@ def _no_prompt(bert, head, vectors, ids, mask):
     return head(bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0])
 
 
-_FAULTS = [
-    (lambda *a: _pass(*a, fill=0, at=0), "Both problems are still there: the prompt's mask is 0, position 0 is read."),
-    (lambda *a: _pass(*a, fill=0), "[CLS] is read now, but nobody can look at the prompt: its mask is 0."),
+_ERRORS = [
+    (lambda *a: _pass(*a, fill=0, at=0), "Both errors are still there: the mask is 0, position 0 is read."),
+    (lambda *a: _pass(*a, fill=0), "[CLS] is read now, but no token can attend to the prompt: its mask is 0."),
     (lambda *a: _pass(*a, at=0), "The prompt is seen now, but the head still reads position 0: the first pseudo-token. "
-     "The text's [CLS] has moved behind the prompt."),
-    (_mask_behind, "The mask's ones stand behind the text's mask and not in front: padding is attended to, and in a "
-     "shorter row some of the text is not."),
-    (lambda *a: _pass(*a, behind=True, at=0), "You put the prompt behind the text, and behind its padding. The "
-     "exercise keeps it in front."),
+     "The text's [CLS] comes after the prompt."),
+    (_mask_after, "The ones of the mask come after the text's mask and not before it: padding is attended to, and "
+     "in a shorter row some of the text is not."),
+    (lambda *a: _pass(*a, after=True, at=0), "You put the prompt after the text and its padding. The exercise "
+     "keeps it in front."),
     (lambda *a: _pass(*a, at=-1), "You read the last position, which is [SEP] or padding."),
-    (_no_prompt, "The vectors are not used at all: this is the bare model."),
+    (_no_prompt, "The vectors are not used: this is the bare model."),
 ]  # fmt: skip
 
 
@@ -132,10 +132,10 @@ def classify(answer: Callable) -> str:
     if got is None:
         raise Unanswered
     with torch.no_grad():
-        wrong = [(problem(bert, head, vectors, ids, mask), why) for problem, why in _FAULTS]
+        wrong = [(planted(bert, head, vectors, ids, mask), why) for planted, why in _ERRORS]
         want = _right(bert, head, vectors, ids, mask)
     expect_close(got, want, atol=1e-5, what="the logits", wrong=wrong)
     (gradient,) = torch.autograd.grad(got.square().sum(), vectors, allow_unused=True)
     if gradient is None or not gradient.abs().sum():
         raise Wrong("The logits are right, but no gradient reaches the vectors: are they detached?")
-    return "With the mask at 0 the vectors got no gradient at all: that is why no learning rate helped."
+    return "With the mask at 0 the vectors got no gradient: that is why no learning rate helped."

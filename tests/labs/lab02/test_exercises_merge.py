@@ -13,13 +13,13 @@ RIGHT = {name: right for name, (right, _) in MERGEABLE.items()}
 WRONG = {
     "mergeable": [
         *(({**RIGHT, name: not right}, f"^{re.escape(name)}: ") for name, right in RIGHT.items()),
-        ({"LoRA": True}, "lacks"),
+        ({"LoRA": True}, "is missing in"),
         ({**RIGHT, "LoRA": "yes"}, "True or False"),
     ],
     "fold": [
         (lambda w, b, d, u: (u @ (d @ w), u @ (d @ b)), "residual is missing"),
         (lambda w, b, d, u: (w + u @ d @ w, b), "old bias"),
-        (lambda w, b, d, u: (w + u @ d @ w, u @ d @ b), "residual part is lost"),
+        (lambda w, b, d, u: (w + u @ d @ w, u @ d @ b), "residual part of the bias is missing"),
         (lambda w, b, d, u: (w + (u @ d).T @ w, b + (u @ d).T @ b), "transposition"),
         (lambda w, b, d, u: w + u @ d @ w, "two tensors"),
         (lambda w, b, d, u: (w.T + (u @ d @ w).T, b + u @ d @ b), "shape"),
@@ -34,7 +34,7 @@ class TestExercises(ExerciseContract):
     STUBS = {"mergeable": dict.fromkeys(RIGHT, ...)}
 
 
-def test_the_folded_layer_does_what_both_did():
+def test_the_merged_layer_computes_what_both_computed():
     weight, bias, down, up, x = (torch.randn(*s) for s in ((4, 3), (4,), (2, 4), (4, 2), (5, 3)))
     new_weight, new_bias = solutions("Lab-02-AdapterLayers", "04-Merge_and_Deploy")["fold_solution"](
         weight, bias, down, up

@@ -22,15 +22,15 @@ WRONG = {
         (lambda budget, layers, d: d, "returns"),
     ],
     "break_even": [
-        (lambda base, adapter: 1, "full copy takes"),
+        (lambda base, adapter: 1, "full copy needs"),
         (lambda base, adapter: 2, "half the base"),
         (lambda base, adapter: next(n for n in range(1, 99) if base + n * adapter <= n * base), r"\*less\*"),
-        (lambda base, adapter: base / (base - adapter), "no whole number"),
+        (lambda base, adapter: base / (base - adapter), "not a whole number"),
         (lambda base, adapter: base / adapter, "returns"),
     ],
     "encode_pair": [
         (lambda a, b, c, s: ([c, *a, s, c, *b, s], [0] * (len(a) + 2) + [1] * (len(b) + 2)), r"another \[CLS\]"),
-        (lambda a, b, c, s: ([c, *a, s, *b], [0] * (len(a) + 2) + [1] * len(b)), "behind the second text"),
+        (lambda a, b, c, s: ([c, *a, s, *b], [0] * (len(a) + 2) + [1] * len(b)), "after the second text"),
         (lambda a, b, c, s: ([c, *a, s, *b, s], [0] * (len(a) + 1) + [1] * (len(b) + 2)), "belongs to the first"),
         (lambda a, b, c, s: ([c, *a, s, *b, s], [0] * (len(a) + len(b) + 3)), "All segments are 0"),
         (lambda a, b, c, s: ([c, *a, *b, s], [0] * (len(a) + 1) + [1] * (len(b) + 1)), "between the texts"),

@@ -6,7 +6,7 @@ import torch
 from exercise_contract import ExerciseContract, named
 
 from shared.checks import lab02
-from shared.checks.lab02.train import FAULTS, _patient
+from shared.checks.lab02.train import ERRORS, _broken_model
 
 
 def _weights(layers, d, m, norms, per_layer=2, biases=True, vectors=2, extra=1):
@@ -18,7 +18,7 @@ def _scores(query, keys):
     return (query.unsqueeze(2) * keys).sum(-1)
 
 
-def _judge(base=True, head=any, adapter=all, norms_are_base=False):
+def _diagnosing(base=True, head=any, adapter=all, norms_are_base=False):
     def diagnose(model):
         named = list(model.named_parameters())
         adapters = [p.requires_grad for n, p in named if ".adapters." in n]
@@ -56,11 +56,11 @@ WRONG = {
         (lambda q, k: torch.full(k.shape[:3], 1 / k.shape[2]), "differs"),
     ],
     "diagnose": [
-        (_judge(base=False, head=all), "weight of the base trains"),
-        (_judge(head=any), "frozen part of its head"),
-        (_judge(head=all, adapter=any), "frozen part of its adapter"),
-        (_judge(head=all, norms_are_base=True), "no problem"),
-        (lambda model: "fine", "weight of the base trains"),
+        (_diagnosing(base=False, head=all), "parameter of the base is trained"),
+        (_diagnosing(head=any), "frozen part of its head"),
+        (_diagnosing(head=all, adapter=any), "frozen part of its adapter"),
+        (_diagnosing(head=all, norms_are_base=True), "not an error"),
+        (lambda model: "fine", "parameter of the base is trained"),
         (lambda model: "broken", "none of the four"),
     ],
 }
@@ -71,6 +71,6 @@ class TestExercises(ExerciseContract):
     SOLVED, WRONG = named("houlsby_weights", "fusion_weights", "diagnose"), WRONG
 
 
-def test_each_patient_has_its_problem():
-    for problem in FAULTS:
-        assert _judge(head=all)(_patient(problem, norms=True, part=2)) == problem
+def test_each_broken_model_has_its_error():
+    for error in ERRORS:
+        assert _diagnosing(head=all)(_broken_model(error, norms=True, part=2)) == error

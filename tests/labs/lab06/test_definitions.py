@@ -5,9 +5,17 @@ import torch
 from notebook_code import definitions
 from peft import LoraConfig, get_peft_model
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DebertaConfig,
+    DebertaForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+)
 
 from shared.finetune.methods import METHODS
+from shared.finetune.methods.bitfit import is_bias
 
 LAB, STAGE = "Lab-06-BitFit", "02-Train"
 HEAD = ("classifier.", "score.")
@@ -32,7 +40,7 @@ def batch(classes, seed):
 
 
 def pair(sizes):
-    """The notebook's shifted model, and its twin trained by the framework's method, with random equal shifts."""
+    """The notebook's shifted model, and the same model trained by the framework's method, with equal random shifts."""
     found = definitions(LAB, STAGE, "Shifted", "add_shifts")
     ours, theirs = bert(*sizes), bert(*sizes)
     shifts = found["add_shifts"](ours, HEAD)
@@ -60,7 +68,7 @@ def test_shifts_equal_the_frameworks_biases_in_output_and_gradients(sizes):
 
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_same_biases_train_in_peft(sizes):
-    bitfit = definitions(LAB, STAGE, "bitfit")["bitfit"]
+    bitfit = definitions(LAB, STAGE, "is_bias", "bitfit")["bitfit"]
     ours, base = bert(*sizes), bert(*sizes)
     chosen = bitfit(ours, HEAD)
     settings = LoraConfig(target_modules=["query"], bias="all", modules_to_save=["classifier"])
@@ -90,19 +98,40 @@ def test_the_comparison_notices_a_shift_that_is_missing():
         torch.testing.assert_close(ours(**inputs).logits, theirs(**inputs).logits)
 
 
-@pytest.mark.parametrize(
-    ("biases", "endings"), [("all", (".bias",)), ("query+intermediate", ("query.bias", "intermediate.dense.bias"))]
-)
-def test_the_chosen_names_are_the_frameworks(biases, endings):
-    bitfit = definitions(LAB, STAGE, "bitfit")["bitfit"]
-    ours, theirs = bert(*SIZES[1]), bert(*SIZES[1])
-    bitfit(ours, HEAD, endings)
-    METHODS["bitfit"].apply(theirs, METHODS["bitfit"].section(method="bitfit", biases=biases), "SEQ_CLS")
+def deberta():
+    config = DebertaConfig(
+        vocab_size=50, hidden_size=16, num_attention_heads=2, intermediate_size=24, num_hidden_layers=2,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    return DebertaForSequenceClassification(config)
+
+
+@pytest.mark.parametrize("make", [lambda: bert(*SIZES[1]), deberta], ids=["bert", "deberta"])
+def test_the_chosen_names_are_the_frameworks(make):
+    bitfit = definitions(LAB, STAGE, "is_bias", "bitfit")["bitfit"]
+    ours, theirs = make(), make()
+    chosen = bitfit(ours, HEAD)
+    METHODS["bitfit"].apply(theirs, METHODS["bitfit"].section(method="bitfit"), "SEQ_CLS")
     assert all(p.requires_grad == theirs.get_parameter(n).requires_grad for n, p in ours.named_parameters())
+    assert chosen and not any(name.startswith(HEAD) for name in chosen)
+
+
+@pytest.mark.parametrize("stage", ["01-Setup", "02-Train"])
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("encoder.layer.0.attention.self.query.bias", True), ("attention.self.q_bias", True), ("in_proj_bias", True),
+        ("lstm.bias_hh_l0_reverse", True), ("bias", True), ("SelfAttention.relative_attention_bias.weight", False),
+        ("position_bias.relative_attention_bias", False), ("debias.unbias", False), ("LayerNorm.weight", False),
+    ],
+)  # fmt: skip
+def test_both_notebooks_have_the_frameworks_rule(stage, name, want):
+    theirs = definitions(LAB, stage, "is_bias")["is_bias"]
+    assert theirs(name) == is_bias(name) == want
 
 
 def test_layernorm_weights_and_the_heads_bias_are_not_taken_for_biases():
-    bitfit = definitions(LAB, STAGE, "bitfit")["bitfit"]
+    bitfit = definitions(LAB, STAGE, "is_bias", "bitfit")["bitfit"]
     model = GPT2ForSequenceClassification(GPT2Config(n_layer=2, n_embd=8, n_head=2, vocab_size=20))
     chosen = bitfit(model, HEAD)
     d, dff, layers = 8, 32, 2
@@ -140,15 +169,29 @@ def test_key_biases_do_nothing_and_value_biases_can_be_folded(sizes):
         assert (model(**inputs).logits - before).abs().max() > 1e-5, "a query bias must matter"
 
 
-def test_what_is_kept_for_the_backward_pass_is_less_for_biases():
-    kept = definitions(LAB, "01-Setup", "kept_for_backward")["kept_for_backward"]
-    bitfit = definitions(LAB, STAGE, "bitfit")["bitfit"]
+def test_less_is_saved_for_the_backward_pass_of_biases():
+    found = definitions(LAB, "01-Setup", "saved_for_backward", "mebibytes")
+    bitfit = definitions(LAB, STAGE, "is_bias", "bitfit")["bitfit"]
     model, inputs = bert(*SIZES[1]), batch(5, 0)
-    everything = kept(model, inputs)
+
+    def saved():
+        return found["mebibytes"](found["saved_for_backward"](model, inputs))
+
+    everything = saved()
     bitfit(model, HEAD)
-    biases = kept(model, inputs)
+    biases = saved()
     model.requires_grad_(False)
-    assert 0 == kept(model, inputs) < biases < everything
+    assert 0 == saved() < biases < everything
+
+
+def test_what_bitfit_saves_is_what_the_formula_of_the_notebook_says():
+    found = definitions(LAB, "01-Setup", "saved_for_backward", "mebibytes")
+    d, heads, dff, layers = 64, 2, 160, 3
+    model = bert(d, heads, dff, layers, 2, 0)
+    METHODS["bitfit"].apply(model, METHODS["bitfit"].section(method="bitfit"), "SEQ_CLS")
+    inputs = {"input_ids": torch.randint(1, 50, (4, 24)), "labels": torch.zeros(4, dtype=torch.long)}
+    want = (layers * (6 * d + dff) + d) * 4 * 24 * 4 / 2**20
+    assert found["mebibytes"](found["saved_for_backward"](model, inputs)) == pytest.approx(want, rel=0.05)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -159,12 +202,12 @@ def test_toggling_twice_brings_every_bit_back(scale):
     assert torch.equal(toggle(old, pattern), new) and torch.equal(toggle(toggle(old, pattern), pattern), old)
 
 
-def test_the_sealed_switch_goes_in_and_out_and_refuses_other_models(tmp_path):
-    found = definitions(LAB, "04-Merge_and_Deploy", "toggle", "digest", "write_sealed", "switch")
+def test_the_switch_applies_and_removes_a_delta_and_refuses_other_models(tmp_path):
+    found = definitions(LAB, "04-Merge_and_Deploy", "toggle", "digest", "write_delta", "switch")
     model = bert(*SIZES[0])
     old = {n: p.detach().clone() for n, p in model.named_parameters() if n.endswith("bias")}
     new = {n: torch.randn_like(p) for n, p in old.items()}
-    found["write_sealed"](tmp_path / "a", old, new)
+    found["write_delta"](tmp_path / "a", old, new)
     assert found["switch"](model, tmp_path / "a") == "applied"
     assert all(torch.equal(model.get_parameter(n), p) for n, p in new.items())
     assert found["switch"](model, tmp_path / "a") == "removed"
@@ -183,3 +226,25 @@ def test_each_row_gets_its_own_tasks_shift():
     for row, task in enumerate(chosen["rows"]):
         torch.testing.assert_close(got[row], layer(x[row]) + shifts[task])
     torch.testing.assert_close(per_row(layer, shifts, chosen)(x[:, 0]), got[:, 0])
+
+
+def test_the_monitor_reports_latency_memory_and_a_shift_of_the_answers():
+    monitor = definitions(LAB, "04-Merge_and_Deploy", "Monitor")["Monitor"]({"a": 0.5, "b": 0.5}, window=100)
+    for i in range(300):  # the first 200 leave the window
+        monitor.record(9.0 if i < 200 else 0.001 * (1 + i % 2), "b" if i < 200 else "ab"[i % 2])
+    report = monitor.report()
+    assert report["p50 [ms]"] == pytest.approx(1.5) and report["p95 [ms]"] == pytest.approx(2)
+    assert report["requests/s"] == pytest.approx(1000 / 1.5) and report["RAM [MB]"] > 10
+    assert report["drift"] == pytest.approx(0)
+    for _ in range(100):
+        monitor.record(0.001, "a")
+    assert monitor.report()["drift"] == pytest.approx(10)  # (1 - 0.5) / sqrt(0.25 / 100)
+
+
+def test_each_way_is_timed_first_equally_often():
+    rotated = definitions(LAB, "04-Merge_and_Deploy", "rotated")["rotated"]
+    called = []
+    ways = {name: lambda name=name: called.append(name) for name in "abc"}
+    seconds = rotated(ways, rounds=6, warm_up=3)
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 6, "b": 6, "c": 6}
+    assert [called[i] for i in range(0, 27, 3)] == ["a", "b", "c"] * 3

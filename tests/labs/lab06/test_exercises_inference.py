@@ -24,14 +24,14 @@ def alone(marks):
 WRONG = {
     "paired_difference": [
         (lambda a, b: (mean(a) - mean(b), (alone(a) + alone(b)) ** 0.5), "independent samples"),
-        (lambda a, b: (mean(gaps(a, b)), spread(gaps(a, b))), "√n times"),
+        (lambda a, b: (mean(gaps(a, b)), spread(gaps(a, b))), "divide it by √n"),
         (lambda a, b: (mean(gaps(b, a)), spread(gaps(a, b)) / len(a) ** 0.5), "other way round"),
         (lambda a, b: (mean(gaps(a, b)), spread(gaps(a, b)) ** 2 / len(a)), "square root"),
         (lambda a, b: mean(gaps(a, b)), "should return"),
     ],
     "surest_errors": [
         (lambda p, r, k: sorted(range(len(p)), key=lambda i: -p[i])[:k], "Right answers are among them"),
-        (lambda p, r, k: sorted((i for i in range(len(p)) if not r[i]), key=lambda i: p[i])[:k], "doubted most"),
+        (lambda p, r, k: sorted((i for i in range(len(p)) if not r[i]), key=lambda i: p[i])[:k], "least confident"),
         (lambda p, r, k: [i for i in range(len(p)) if not r[i]][:k], "order of the rows"),
         (lambda p, r, k: sorted((i for i in range(len(p)) if r[i]), key=lambda i: -p[i])[:k], "right"),
         (lambda p, r, k: [], "should return"),

@@ -7,28 +7,28 @@ from notebook_code import definitions
 from shared.checks.lab06 import merge as checks
 
 
-def in_place(state, delta, seal):
-    if checks.digest({name: state[name] for name in delta}) != seal:
+def in_place(state, delta, checksum):
+    if checks.digest({name: state[name] for name in delta}) != checksum:
         raise ValueError
     for name, tensor in delta.items():
         state[name].copy_(tensor)
     return state
 
 
-def whole(state, delta, seal):
+def whole(state, delta, checksum):
     """The digest over the whole state instead of the named tensors."""
-    if checks.digest(state) != seal:
+    if checks.digest(state) != checksum:
         raise ValueError
     return {**state, **delta}
 
 
-def adding(state, delta, seal):
-    if checks.digest({name: state[name] for name in delta}) != seal:
+def adding(state, delta, checksum):
+    if checks.digest({name: state[name] for name in delta}) != checksum:
         raise ValueError
     return {name: tensor + delta[name] if name in delta else tensor for name, tensor in state.items()}
 
 
-def by_shape(state, delta, seal):
+def by_shape(state, delta, checksum):
     """Takes a state whose shapes fit for the base."""
     if any(state[name].shape != tensor.shape for name, tensor in delta.items()):
         raise ValueError
@@ -39,7 +39,7 @@ WRONG = {
     "xor_delta": [
         (lambda old, new: new - old, "rounded"),
         (lambda old, new: new.view(torch.int32) - old.view(torch.int32), "subtracted the bit patterns"),
-        (lambda old, new: old.int() ^ new.int(), "looks at their bits"),
+        (lambda old, new: old.int() ^ new.int(), "reads their bits"),
         (lambda old, new: (old.view(torch.int32) ^ new.view(torch.int32)).long(), "fit torch.int32"),
         (lambda old, new: 0, "should return a torch.Tensor"),
     ],
@@ -51,10 +51,10 @@ WRONG = {
         (lambda x, w, b, t: x @ w.T, "missing"),
     ],
     "apply_once": [
-        (lambda state, delta, seal: {**state, **delta}, "accepted"),
+        (lambda state, delta, checksum: {**state, **delta}, "accepted"),
         (in_place, "given state was changed"),
         (adding, "added the delta"),
-        (lambda state, delta, seal: dict(delta), "whole state"),
+        (lambda state, delta, checksum: dict(delta), "whole state"),
         (whole, "raised ValueError"),
         (by_shape, "accepted a state that already has"),
     ],

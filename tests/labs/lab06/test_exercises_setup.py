@@ -12,7 +12,7 @@ def names(model):
 WRONG = {
     "bias_names": [
         (lambda model, head: [n for n in names(model) if "bias" in n], "relative_attention_bias"),
-        (lambda model, head: [n for n in names(model) if n.endswith("bias")], "last part is not"),
+        (lambda model, head: [n for n in names(model) if n.endswith("bias")], "last part ends in"),
         (lambda model, head: [n for n in names(model) if n.endswith(".bias")], "belongs to the head"),
         (
             lambda model, head: [n for n in names(model) if n.endswith(".bias") and not n.startswith(head)],
@@ -23,6 +23,10 @@ WRONG = {
                 n for n in names(model) if n.endswith((".bias", "norm.weight")) and n[-15:] != "classifier.bias"
             ],
             "LayerNorm's too",
+        ),
+        (
+            lambda model, head: [n for n in names(model) if n.endswith(".bias") and n != "classifier.bias"],
+            "block.q_bias is missing",
         ),
         (lambda model, head: ["block.query.bias", "classifier_norm.bias"], "block.norm.bias is missing"),
         (lambda model, head: ["query"], "no parameter's name"),
@@ -37,7 +41,7 @@ WRONG = {
         (lambda n, d, f: n * d, "should return"),
     ],
     "state_bytes": [
-        (lambda t, n: 16 * t, "only trained parameters"),
+        (lambda t, n: 16 * t, "only trainable parameters"),
         (lambda t, n: 16 * n, "frozen parameters are missing"),
         (lambda t, n: 4 * t + 8 * n, "gradients are missing"),
         (lambda t, n: 4 * t + 16 * n, "counted twice"),

@@ -58,7 +58,7 @@ WRONG = {
         (lambda k, s: s @ k, "raised"),
     ],
     "audit": [
-        (careless, "so may the head's weight"),
+        (careless, "head's weight may move"),
         (headless, "head did not move"),
         (largest, "Average over all bias entries"),
         (spared, "LayerNorm's weight"),

@@ -1,11 +1,17 @@
-"""P-tuning as Lab-07 writes it, taken out of the notebooks, equals peft and plain transformers on several shapes."""
+"""P-tuning as Lab-07 writes it, taken from the notebooks, equals peft and plain transformers on several shapes."""
 
 import pytest
 import torch
 from notebook_code import definitions, solutions
 from peft import PromptEncoder as LibraryEncoder
 from peft import PromptEncoderConfig, get_peft_model
-from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+)
 
 from shared.finetune.methods.support.peft_wrapper import adapt_wrapper
 from shared.tiny import model_path
@@ -169,3 +175,47 @@ def test_moved_positions_put_cls_first_without_a_change(p):
         table.data = move(table.data, p)
         torch.testing.assert_close(model(inputs_embeds=row, attention_mask=wide).logits, wanted, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(unmoved, wanted, atol=1e-3), "the test would not notice a table that was not moved"
+
+
+def template_model(tokenizer, lm, template, words, kind="lstm"):
+    names = ("fill_template", "PromptEncoder", "TemplateModel", "output_gradients", "Detached")
+    text = tokenizer("The plot is dull.", add_special_tokens=False)["input_ids"]
+    found = definitions(LAB, TRAIN, *names, PSEUDO=PSEUDO, text=text)
+    torch.manual_seed(1)
+    encoder = found["PromptEncoder"](9, lm.config.hidden_size, 8, kind)
+    return found["TemplateModel"](lm, tokenizer, template, words, encoder), found
+
+
+def test_the_gradient_check_notices_outputs_that_do_not_train(tokenizer):
+    lm = small_bert(BertForMaskedLM).requires_grad_(False)
+    model, found = template_model(tokenizer, lm, [3, "[X]", 3, "[MASK]", 3], ["terrible", "great"])
+    assert (found["output_gradients"](model) > 0).all()
+    model.encoder = found["Detached"](model.encoder)
+    model.zero_grad()
+    norms = found["output_gradients"](model)
+    assert (norms[:6] > 0).all() and (norms[6:] == 0).all()
+    assert (model.encoder.encoder.embedding.weight.grad.norm(dim=1) > 0).all(), "the inputs alone would not tell"
+
+
+def test_a_causal_model_is_read_at_its_last_token_whatever_the_padding():
+    tokenizer = AutoTokenizer.from_pretrained(model_path("gpt2"))
+    lm = AutoModelForCausalLM.from_pretrained(model_path("gpt2")).eval().requires_grad_(False)
+    words = [" hated", " liked"]
+    model, _ = template_model(tokenizer, lm, [4, "[X]", 5], words)
+    texts = [
+        tokenizer(text)["input_ids"] for text in ("The plot is dull.", "I liked Silent River more than I can say.")
+    ]
+    both, alone = model(texts), torch.cat([model([one]) for one in texts])
+    torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-4)
+    asked = tokenizer("</s>The plot is dull. Ann", return_tensors="pt", add_special_tokens=False)["input_ids"]
+    plain, _ = template_model(tokenizer, lm, ["[X]", " Ann"], words)
+    wanted = lm(asked).logits[0, -1, [tokenizer(word)["input_ids"][0] for word in words]]
+    torch.testing.assert_close(plain([texts[0]])[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_batches_use_every_row_once_in_each_epoch():
+    draw = definitions(LAB, TRAIN, "batches")["batches"]
+    rows = [{"number": i} for i in range(10)]
+    found = [row["number"] for batch in draw(rows, 4, 5, seed=0) for row in batch]
+    assert len(found) == 20 and sorted(found[:10]) == sorted(found[10:]) == list(range(10))
+    assert found != [row["number"] for batch in draw(rows, 4, 5, seed=1) for row in batch]

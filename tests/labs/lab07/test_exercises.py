@@ -56,7 +56,7 @@ WRONG = {
     "longest_prompt": [
         (lambda n, t: max(0, n - t), "CLS"),
         (lambda n, t: n - t - 2, "negative"),
-        (lambda n, t: max(0, n - t - 1), "Two special"),
+        (lambda n, t: max(0, n - t - 1), "two special"),
         (lambda n, t: n - 2, "text takes"),
     ],
     "usable": [
@@ -82,7 +82,7 @@ WRONG = {
         ("81920", "text"),
     ],
     "classify": [
-        (forward(fill=0, at=0), "Both problems"),
+        (forward(fill=0, at=0), "Both errors"),
         (forward(fill=0), "mask is 0"),
         (forward(at=0), "first pseudo-token"),
         (forward(at=-1), "last position"),
@@ -92,15 +92,15 @@ WRONG = {
     "nearest": [
         (by(lambda v, t: t @ v), "inner product"),
         (by(lambda v, t: -(t - v).norm(dim=1)), "Euclidean"),
-        (by(lambda v, t: -torch.cosine_similarity(t, v[None])), "most unlike"),
+        (by(lambda v, t: -torch.cosine_similarity(t, v[None])), "smallest cosine"),
         (by(lambda v, t: torch.cosine_similarity(t, v[None]).abs()), "sign"),
-        (lambda v, t, w, k: torch.cosine_similarity(t, v[None]).topk(k).indices.tolist(), "numbers of rows"),
+        (lambda v, t, w, k: torch.cosine_similarity(t, v[None]).topk(k).indices.tolist(), "row indices"),
     ],
     "same_prompt": [
         (lambda m, s: torch.equal(m.prompt_encoder["default"].embedding.weight, s), "input"),
-        (lambda m, s: m.get_prompt(1)[0].shape == s.shape, "shape|everything pass"),
-        (lambda m, s: False, "refuses everything"),
-        (lambda m, s: True, "everything pass"),
+        (lambda m, s: m.get_prompt(1)[0].shape == s.shape, "shape|accepts everything"),
+        (lambda m, s: False, "rejects everything"),
+        (lambda m, s: True, "accepts everything"),
     ],
     "move_positions": [
         (lambda t, p: t.clone(), "Nothing has moved"),
@@ -119,7 +119,7 @@ WRONG = {
         ("prompt vectors", "longer"),
         ("encoder", "not needed"),
         ("classification head", "chance"),
-        ("tokenizer", "short texts as well"),
+        ("tokenizer", "also break short texts"),
         ("the mask", "none of the choices"),
     ],
 }
