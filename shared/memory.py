@@ -113,7 +113,7 @@ def model_states(
     """Weights, gradients and optimizer states of a method [GB].
 
     Args:
-        method: ``full`` (mixed precision, Adam), ``lora`` (bf16 base) or ``qlora`` (NF4 base with double quantisation).
+        method: ``full`` (mixed precision, Adam), ``lora`` (bf16 base) or ``qlora`` (NF4 base, double quantisation).
         params: Parameters of the base.
         linear: Those in linear layers.
         adapter: Parameters of the adapter; default: r = 16 on all linear layers of Llama-2-7B.
