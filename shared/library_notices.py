@@ -14,6 +14,8 @@ def hide_library_notices() -> None:
     logging.getLogger("DeepSpeed").addFilter(_no_accelerator_notice)
     # adapters 1.3 calls T5's blocks by an argument's old name, which this transformers still takes.
     warnings.filterwarnings("ignore", message="`past_key_value` is deprecated and will be removed in version 4.58")
+    # LN tuning: peft looks up the number of features of a wrapped layer, which a normalization layer does not have.
+    warnings.filterwarnings("ignore", message="Unsupported layer type '.*Norm")
     # After a prompt GPT-2 finds no padding; the framework (methods/support/peft_wrapper.py) reads the last real token.
     for name in ("models.gpt2.modeling_gpt2", "modeling_layers"):
         logging.getLogger(f"transformers.{name}").addFilter(_no_padding_notice)

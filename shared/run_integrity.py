@@ -47,7 +47,7 @@ def checked_manifest(content: bytes, where: str, expected: Mapping[str, str], ag
 
 
 def check_files(folder: Path, manifest: Mapping[str, Any], label: str, again: str) -> None:
-    """Compare each file with its size and SHA-256 in the manifest; refuse pickles that were put there later.
+    """Compare each file with its size and SHA-256 in the manifest; refuse pickles that were added later.
 
     Args:
         folder: The stage's folder.

@@ -255,7 +255,7 @@ class RunFolder:
         try:
             with self._lock(stage):
                 return RunError(
-                    f"{self.label(stage)} is not there: its writer was killed and left an incomplete folder",
+                    f"{self.label(stage)} is not there: its writer was killed before the end and left a partial folder",
                     fix=f"run {self.notebook(stage)} again: it replaces what was left",
                 )
         except RunError:  # the lock is held by another process

@@ -104,7 +104,7 @@ def test_a_second_call_does_nothing_again(laid, monkeypatch):
     monkeypatch.setattr(fetch, "_download", lambda *args: pytest.fail("fetched again"))
     said = []
     fetch.fetch("reuters-r8", said.append)
-    assert said == ["reuters-r8: is there"]
+    assert said == ["reuters-r8: already there"]
 
 
 def test_damaged_folder_is_named_and_fetched_anew(laid):

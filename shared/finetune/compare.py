@@ -145,6 +145,8 @@ def _results(chosen: Plan, seeds: Sequence[int], output: Path, metric: str, say:
             else:
                 again = " (from an earlier run)"
             say(f"{name}, seed {seed}: {metric} {result['score']:.1%}, {result['seconds']:.0f} s{again}")
+            for warning in result.get("warnings", ()):
+                say(f"  warning: {warning}")
             yield result
 
 

@@ -239,6 +239,6 @@ def test_the_summary_of_a_classifier_shows_accuracies(checkout: Path) -> None:
         out.save_json("merge_error.json", {"max_logit_difference": {}})
         out.save_json("deployment.json", {"rows": []})
     text = summary("Lab-X")
-    for part in ("accuracy", "50.0%", "frozen base + head", "73.5%", "bitfit", "86.8%"):
+    for part in ("accuracy", "50.0%", "frozen base + trained head", "73.5%", "bitfit", "86.8%"):
         assert part in text, text
     assert "exact match" not in text

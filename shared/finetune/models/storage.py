@@ -145,7 +145,6 @@ def _with_adapter(model: Any, place: Path, task_type: str, about: dict[str, Any]
         # peft looks for the base's vocabulary size and warns if the base is not a Hub id
         warnings.filterwarnings("ignore", message="Could not find a config file")
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
-        warnings.filterwarnings("ignore", message="Unsupported layer type")  # LN tuning, as in peft_wrapper.wrap
         # AdaLoRA's rank_pattern has names of parameters; peft warns that no modules match, and uses it anyway
         warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
         if task_type == "CAUSAL_LM" and vocabulary(place, model) != model.get_input_embeddings().weight.shape[0]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from shared.finetune.config import Config
 
 WRITING = ("CAUSAL_LM", "SEQ_2_SEQ_LM")  # the tasks whose answers are texts with an end
-ROWS = 64  # training rows (with packing: sequences) that are looked at
+ROWS = 64  # training rows (with packing: sequences) that are looked at, of a short training fewer
+FEWEST, PART = 8, 8  # at least so many, and at most this part of the rows trained on: the two looks stay below a tenth
 AT_ONCE = 4  # rows in one forward pass
 FEW = 0.5  # the share of rows with a predicted end token below which answers hardly stop
 FAST = 10  # how many times a method's usual learning rate makes it the likely cause
@@ -106,7 +107,7 @@ def look(trainer: Any, task_type: str) -> Look:
     import torch
 
     model, tokenizer = trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class
-    number, size = min(ROWS, len(trainer.train_dataset)), min(AT_ONCE, trainer.args.per_device_train_batch_size)
+    number, size = _rows_to_look_at(trainer), min(AT_ONCE, trainer.args.per_device_train_batch_size)
     was_training, total, count, ends, found = model.training, 0.0, 0, 0, 0
     model.eval()
     try:
@@ -124,6 +125,14 @@ def look(trainer: Any, task_type: str) -> Look:
     finally:
         model.train(was_training)
     return Look(total / max(count, 1), ends, found)
+
+
+def _rows_to_look_at(trainer: Any) -> int:
+    """How many of the first training rows, by the length of the training."""
+    args, rows = trainer.args, len(trainer.train_dataset)
+    step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    trained = args.max_steps * step if args.max_steps > 0 else args.num_train_epochs * rows
+    return min(rows, ROWS, max(FEWEST, int(trained / PART)))
 
 
 def _without_extras(trainer: Any, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

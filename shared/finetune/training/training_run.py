@@ -70,7 +70,7 @@ def run(
         callbacks: Further callbacks for the Trainer.
         score: Whether answers are generated and scored at the end.
         progress: Called with the number of scored answers.
-        show: Whether the progress is shown as on the command line.
+        show: Whether progress and warnings are shown as on the command line; the metrics hold the warnings anyway.
 
     Returns:
         The metrics, the history and the trainer with the model.
@@ -127,14 +127,13 @@ def _train_once(
         rows = _rows(config, tokenizer)
         trainer, config = _trainer(config, model, tokenizer, rows, checkpoints, seed, [*callbacks, stop, health, cost])
     warnings = list(warnings_of(config, trainer.model, tokenizer, rows.lengths))
-    _warn(warnings)
+    _warn(warnings if show else [])
     if show:
         watch(trainer)
     health.before(trainer, config, resumed=resume is not None)
     with stop.listening(), cost.measured(trainer):
         _train_to_the_end(trainer, resume, stop)
     found = health.after(trainer, config)
-    _warn([] if show else found["warnings"])  # the command line ends with all of them
     precision = choose_precision(config)
     metrics = {
         "seed": seed,

@@ -49,3 +49,13 @@ def test_a_model_without_normalization_layers_is_refused():
     section = METHODS["ln-tuning"].section(method="ln-tuning")
     reason, fix = METHODS["ln-tuning"].refuse(section, model, "CAUSAL_LM")
     assert "no normalization layers" in reason and fix
+
+
+def test_users_do_not_see_pefts_notice_about_normalization_layers(bases, recwarn):
+    from shared.library_notices import hide_library_notices
+
+    config = configured(bases, "ln-tuning", "TOKEN_CLS", "bert")
+    model, _ = load_base(config)
+    hide_library_notices()
+    METHODS["ln-tuning"].apply(model, config.peft, "TOKEN_CLS")
+    assert not [one for one in recwarn if "Unsupported layer type" in str(one.message)]

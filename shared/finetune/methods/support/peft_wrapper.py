@@ -40,8 +40,6 @@ def wrap(model: Any, peft_config: Any, task_type: str, pool: str = "cls") -> Any
     with warnings.catch_warnings():
         # a head is a Linear even in a model of Conv1D layers: peft warns for either value and uses the right one
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to")
-        # LN tuning: peft only counts a layer's features here, which it can't for a normalization layer
-        warnings.filterwarnings("ignore", message="Unsupported layer type")
         return adapt_wrapper(get_peft_model(model, peft_config), task_type, pool)
 
 
