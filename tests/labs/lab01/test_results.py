@@ -13,7 +13,7 @@ def test_the_yaml_twin_gives_the_notebooks_numbers(run, tmp_path):
     assert_the_yaml_twin_agrees(run, tmp_path / "checkpoints", "lora", "exact_match", "format")
 
 
-def test_lora_exceeds_every_baseline_without_training(run):
+def test_lora_exceeds_every_baseline_without_fine_tuning(run):
     metrics = run.read("02-Train").json("metrics.json")
     baselines = run.read("01-Setup").json("baseline.json")["baselines"]
     assert {"majority", "zero-shot", "few-shot", "bag of words", "linear probe"} == set(baselines)
