@@ -105,7 +105,7 @@ def memory_bars(
         for place, total in enumerate(totals):
             _total_label(axes, total, place, end)
         for i, card in enumerate(cards):
-            axes.axvline(card, color="black", linestyle="--", linewidth=1, label=None if i else "a card's memory")
+            axes.axvline(card, color="black", linestyle="--", linewidth=1, label=None if i else "GPU memory")
             axes.annotate(f"{card:g} GB", (card, 1), (0, 2), xycoords=("data", "axes fraction"), ha="center",
                           textcoords="offset points", fontsize=9)  # fmt: skip
         axes.set_yticks(range(len(setups)), list(setups))

@@ -18,27 +18,34 @@ def _array(values: Any) -> np.ndarray:
     return np.asarray(values, dtype=float)
 
 
-def matrix_heatmap(matrices: Mapping[str, Any], unit: str = "weight", title: str = "") -> Figure:
+def matrix_heatmap(
+    matrices: Mapping[str, Any], unit: str = "weight", title: str = "", own_scales: bool = False
+) -> Figure:
     """Matrices side by side on one colour scale that is symmetric around zero.
 
     Args:
         matrices: Name -> array or tensor of shape (rows, columns).
         unit: What the colours mean.
         title: What the figure shows: the finding, in one sentence.
+        own_scales: A colour scale for each matrix, where one has much smaller values than another.
     """
     arrays = {name: _array(matrix) for name, matrix in matrices.items()}
     if any(array.ndim != 2 for array in arrays.values()):
         raise ValueError("matrix_heatmap: every matrix needs the shape (rows, columns)")
-    top = max(float(np.abs(array).max()) for array in arrays.values()) or 1.0
+    tops = [float(np.abs(array).max()) for array in arrays.values()]
+    tops = [top or 1.0 for top in (tops if own_scales else [max(tops)] * len(tops))]
     with style():
         figure, axes = new_figure(3.0, columns=len(arrays))
-        for axis, (name, array) in zip(axes, arrays.items(), strict=True):
+        for axis, top, (name, array) in zip(axes, tops, arrays.items(), strict=True):
             # PuOr: purple and orange can be distinguished with all common kinds of colour blindness
             image = axis.imshow(array, cmap="PuOr", vmin=-top, vmax=top, aspect="auto", interpolation="nearest")
             axis.set(title=f"{name}\n{array.shape[0]} × {array.shape[1]}", xlabel="input feature")
             axis.grid(False)
+            if own_scales:
+                figure.colorbar(image, ax=axis, label=unit, shrink=0.85)
         axes[0].set_ylabel("output feature")
-        figure.colorbar(image, ax=axes, label=unit, shrink=0.85)
+        if not own_scales:
+            figure.colorbar(image, ax=axes, label=unit, shrink=0.85)
         set_title(figure, title)
     return figure
 

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from shared.plotting.axes import add_legend, add_references, line_style, required, set_title, set_values_axis
 from shared.plotting.roles import NEUTRAL, OWN, colours_of
-from shared.plotting.style import HATCHES, MARKERS, new_figure, style
+from shared.plotting.style import DASHES, MARKERS, new_figure, style
 
 
 def token_lengths(
     lengths: Mapping[str, Sequence[int]], limit: int | None = None, bins: int = 30, title: str = ""
 ) -> Figure:
-    """Histograms of token counts, one colour per split.
+    """Histograms of token counts as outlines, which hide nothing where they overlap; one colour per split.
 
     Args:
         lengths: Name of the split -> number of tokens of each row.
@@ -31,10 +31,10 @@ def token_lengths(
     edges = np.histogram_bin_edges(values, bins=min(bins, max(values) - min(values) + 1))
     with style():
         figure, (axes,) = new_figure(3.6)
-        for (name, part), colour, hatch in zip(lengths.items(), (OWN, *NEUTRAL), HATCHES, strict=False):
+        for (name, part), colour, dash in zip(lengths.items(), (OWN, *NEUTRAL), DASHES, strict=False):
             label = f"{name}: {len(part):,} rows, median {statistics.median(part):.0f}, longest {max(part)}"
             shares = np.full(len(part), 100 / len(part))
-            axes.hist(part, edges, weights=shares, label=label, alpha=0.55, color=colour, hatch=hatch, edgecolor=colour)
+            axes.hist(part, edges, weights=shares, label=label, histtype="step", color=colour, linestyle=dash)
         if limit is not None:
             fits = 100 * sum(value <= limit for value in values) / len(values)
             label = f"max_length {limit}: {fits:.1f} % of the rows fit"
@@ -131,7 +131,7 @@ def sweep(
         axes.errorbar(ticks, means, spread if seeds > 1 else None, color=drawn, marker="o", capsize=4, zorder=3,
                       label=label, **line_style(0, len(ticks)))  # fmt: skip
         for i, (value, parts) in enumerate(points if seeds > 1 else []):
-            axes.plot([value] * len(parts), parts, "x", color=drawn, alpha=0.5, markersize=4,
+            axes.plot([value] * len(parts), parts, "o", color="black", markersize=3.5, zorder=4,
                       label=None if i else "each seed")  # fmt: skip
         add_references(axes, references, own=own)
         axes.set_xscale("log", base=2)

@@ -176,3 +176,21 @@ def test_names_in_a_pareto_plot_do_not_overlap():
     for one, other in combinations(boxes, 2):
         assert not boxes[one].overlaps(boxes[other]), (one, other)
     assert boxes["lora"].y0 > boxes["pfeiffer"].y0, "the name of the better one stands higher"
+
+
+def test_overlapping_lengths_are_outlines():
+    """Filled histograms hide each other; an outline hides nothing."""
+    figure = plotting.token_lengths({"train": [5, 6, 7, 20], "validation": [6, 6]})
+    drawn = [patch for patch in figure.axes[0].patches if isinstance(patch, mpl.patches.Polygon)]
+    assert len(drawn) == 2 and not any(patch.get_fill() for patch in drawn)
+
+
+def test_a_matrix_with_small_values_can_have_its_own_colour_scale():
+    matrices = {"small": [[0.01, -0.01]], "large": [[1.0, -1.0]]}
+    for own, tops in ((True, [0.01, 1.0]), (False, [1.0, 1.0])):
+        figure = plotting.matrix_heatmap(matrices, own_scales=own)
+        assert [axes.images[0].get_clim()[1] for axes in figure.axes if axes.images] == tops
+        assert len(figure.axes) == (4 if own else 3), "a colour bar for each scale"
+        assert np.asarray(Image.open(io.BytesIO(png(figure))).convert("L")).std() > 5
+    figure = plotting.matrix_heatmap({"zero": [[0.0, 0.0]], "small": [[0.01, -0.01]]})
+    assert [axes.images[0].get_clim()[1] for axes in figure.axes if axes.images] == [0.01, 0.01]

@@ -177,7 +177,7 @@ _BEST = {
     "one task, answers as fast as possible": "merge",
     "200 customers, each with an adapter of their own": "attach",
     "a phone app whose runtime knows no peft": "merge",
-    "the base fits into memory in 4 bit only": "attach",
+    "a QLoRA adapter whose base fits into memory in 4 bit only": "attach",
     "one request in ten must get the untuned base": "attach",
 }
 _WHY_NOT = {
@@ -187,7 +187,7 @@ _WHY_NOT = {
     "in memory; attached, they share one base and are switched per request.",
     "a phone app whose runtime knows no peft": "Without peft no adapter can be attached; a merged model is an "
     "ordinary model, which every runtime can load or convert.",
-    "the base fits into memory in 4 bit only": "Merging into the 4-bit weights rounds most of the update away "
+    "a QLoRA adapter whose base fits into memory in 4 bit only": "Merging into the 4-bit weights rounds a second time "
     "(section 4), and for a proper merge the full-precision base has to fit. Serve the 4-bit base with the adapter "
     "beside it, or merge on a larger machine.",
     "one request in ten must get the untuned base": "A merged model no longer contains the base; you would need both "

@@ -20,7 +20,7 @@ RIGHT_CHOICES = {
     "one task, answers as fast as possible": "merge",
     "200 customers, each with an adapter of their own": "attach",
     "a phone app whose runtime knows no peft": "merge",
-    "the base fits into memory in 4 bit only": "attach",
+    "a QLoRA adapter whose base fits into memory in 4 bit only": "attach",
     "one request in ten must get the untuned base": "attach",
 }
 
@@ -77,7 +77,7 @@ WRONG = {
     "merge_or_attach": [
         (dict.fromkeys(RIGHT_CHOICES, "merge"), "200 copies"),
         (dict.fromkeys(RIGHT_CHOICES, "attach"), "single task"),
-        (RIGHT_CHOICES | {"the base fits into memory in 4 bit only": "merge"}, "4-bit"),
+        (RIGHT_CHOICES | {"a QLoRA adapter whose base fits into memory in 4 bit only": "merge"}, "4-bit"),
         (RIGHT_CHOICES | {"one request in ten must get the untuned base": "unload"}, "neither"),
     ],
 }  # fmt: skip
