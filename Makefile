@@ -42,7 +42,7 @@ setup:  ## create .venv from requirements.lock and install this package in edita
 	fi; \
 	"$$python" -I .ci/set_up.py $(TORCH)
 
-demo: setup  ## Lab-01 on the tiny profile: a trained, evaluated, merged and served LoRA adapter in under 3 minutes
+demo: setup  ## Lab-01 on the tiny profile: a trained, evaluated, merged and served LoRA adapter in about 3 minutes
 	@$(VENV)/peft-labs run-labs Lab-01-LoRA --profile tiny --summary
 
 test: setup lint  ## lint, unit tests, all notebooks, and one lab with other parameters (no network)

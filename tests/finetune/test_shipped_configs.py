@@ -172,8 +172,15 @@ def test_train_metamath_trains_scores_and_answers_with_run_inference(tmp_path):
     assert len(json.loads((tmp_path / "answers.json").read_text())) == 2
 
 
+def test_run_inference_trains_its_small_version_first(tmp_path):
+    done = example("run_inference.sh", *SHORT, f"training.output_dir={tmp_path / 'out'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "training the small offline version" in done.stdout and "3 steps in" in done.stdout
+    assert (tmp_path / "out" / "adapter").is_dir() and done.stdout.splitlines()[-1].strip(), "no answer"
+
+
 def test_run_inference_without_a_model_says_how_to_train_one(tmp_path):
-    done = example("run_inference.sh", f"training.output_dir={tmp_path / 'nothing'}")
+    done = example("run_inference.sh", MODEL_PATH=str(tmp_path / "nothing"))
     assert done.returncode == 1 and "train it first: peft-labs train --config" in done.stderr
     assert "tiny/gsm8k.yaml" in done.stderr
 
