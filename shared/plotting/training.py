@@ -131,7 +131,7 @@ def sweep(
         axes.errorbar(ticks, means, spread if seeds > 1 else None, color=drawn, marker="o", capsize=4, zorder=3,
                       label=label, **line_style(0, len(ticks)))  # fmt: skip
         for i, (value, parts) in enumerate(points if seeds > 1 else []):
-            axes.plot([value] * len(parts), parts, "o", color="black", markersize=3.5, zorder=4,
+            axes.plot([value] * len(parts), parts, "D", color="black", markersize=3, zorder=4,
                       label=None if i else "each seed")  # fmt: skip
         add_references(axes, references, own=own)
         axes.set_xscale("log", base=2)
