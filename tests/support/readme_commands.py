@@ -82,7 +82,7 @@ def run(command: str, folder: Path) -> str:
 def without_measurements(text: str) -> list[str]:
     """The lines of an output without what differs between machines: times, memory, losses, and rounding errors."""
     text = re.sub(r"\d+(\.\d+)?e-\d+", "…", text)
-    text = re.sub(r"[\d.]+ (tokens/s|MiB|s\b)|[\d.]+ (before|after)", "…", text)
+    text = re.sub(r"[\d.,]+ (tokens/s|MiB|s\b)|[\d.]+ (before|after)", "…", text)
     return [line.rstrip() for line in text.splitlines()]
 
 
